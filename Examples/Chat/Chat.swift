@@ -1,0 +1,2 @@
+@main
+struct Chat { static func main() {} }

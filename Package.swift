@@ -1,0 +1,159 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours is built with the same strict settings; dependencies keep their own.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let http1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let ssl: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "conduit",
+    products: [
+        .library(name: "Conduit", targets: ["Conduit"]),
+        .executable(name: "conduit", targets: ["ConduitCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.10.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: [.defaults, "YAML"]),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: [
+        // Pure values: no NIO, no Foundation, no clock.
+        .target(name: "ConduitCore", swiftSettings: strict),
+        // Bytes to values and back.
+        .target(name: "ConduitWire", dependencies: ["ConduitCore", nio], swiftSettings: strict),
+        // Metric names, log keys, histograms, Prometheus text.
+        .target(name: "ConduitTelemetry", dependencies: [logging, histogram], swiftSettings: strict),
+        // hiredis, as Debian ships it; linked by the module map.
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev", "libssl-dev"])]),
+        // One Redis connection and how it is kept. Knows nothing of rooms.
+        .target(
+            name: "ConduitRedis",
+            dependencies: ["CHiredis", "ConduitTelemetry", nio, posix, ssl, logging],
+            swiftSettings: strict),
+        // Everything local to one node.
+        .target(
+            name: "ConduitHub",
+            dependencies: ["ConduitWire", "ConduitCore", "ConduitTelemetry", nio, logging],
+            swiftSettings: strict),
+        // The same verbs for the other nodes.
+        .target(
+            name: "ConduitCluster",
+            dependencies: [
+                "ConduitHub", "ConduitRedis", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging,
+            ],
+            swiftSettings: strict),
+        // The public port: listener, HTTP, upgrade.
+        .target(
+            name: "ConduitGateway",
+            dependencies: [
+                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, http1, crypto, logging,
+            ],
+            resources: [.embedInCode("Resources/example-client.html")],
+            swiftSettings: strict),
+        // The operator's port.
+        .target(
+            name: "ConduitAdmin",
+            dependencies: [
+                "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", hummingbird, nio,
+                logging, lifecycle,
+            ],
+            swiftSettings: strict),
+        // Composition root and the API for people who embed a node.
+        .target(
+            name: "Conduit",
+            dependencies: [
+                "ConduitAdmin", "ConduitGateway", "ConduitCluster", "ConduitRedis", "ConduitHub", "ConduitWire",
+                "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle,
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ConduitCommand",
+            dependencies: [
+                "Conduit", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                configuration, arguments, nio, posix, logging, lifecycle, signals,
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ChatExample", dependencies: ["Conduit", logging], path: "Examples/Chat", swiftSettings: strict),
+
+        // Real Redis servers, real sockets, real processes: for Tests/ only.
+        .target(
+            name: "ConduitTesting",
+            dependencies: ["ConduitWire", "ConduitCore", nio, posix, http1],
+            path: "Tests/ConduitTesting", swiftSettings: strict),
+        .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore"], swiftSettings: strict),
+        .testTarget(
+            name: "ConduitWireTests", dependencies: ["ConduitWire", "ConduitCore", "ConduitTesting", nio],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitTelemetryTests", dependencies: ["ConduitTelemetry", logging], swiftSettings: strict),
+        .testTarget(
+            name: "ConduitRedisTests",
+            dependencies: ["ConduitRedis", "ConduitTesting", nio, posix, embedded, ssl, logging],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitHubTests",
+            dependencies: [
+                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", nio, posix, embedded,
+                logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitClusterTests",
+            dependencies: [
+                "ConduitCluster", "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                "ConduitTesting", nio, posix, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitGatewayTests",
+            dependencies: [
+                "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", nio,
+                posix, embedded, http1, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitAdminTests",
+            dependencies: [
+                "ConduitAdmin", "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                "ConduitTesting", nio, posix, logging,
+            ],
+            swiftSettings: strict),
+        // Whole nodes, in process and as processes: the promises of Docs/.
+        .testTarget(
+            name: "ConduitTests",
+            dependencies: [
+                "Conduit", "ConduitCommand", "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore",
+                "ConduitTesting", configuration, nio, posix, logging,
+            ],
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,6 @@
+import ArgumentParser
+
+@main
+struct ConduitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "conduit")
+}

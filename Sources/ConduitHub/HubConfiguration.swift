@@ -1,0 +1,26 @@
+/// Settings of the local hub: limits and times of a client.
+public struct HubConfiguration: Sendable {
+    /// Largest message of a client in bytes, all fragments together.
+    public var messageBytes = 512 * 1024
+    /// Most rooms that one client may be in.
+    public var roomsPerClient = 128
+    /// Most members that one room may have on this node.
+    public var membersPerRoom = 100_000
+    /// Bytes that may wait for a client that reads slowly; more closes it with 3008.
+    public var pendingBytes = 1024 * 1024
+    /// A WebSocket ping is sent after this long, in milliseconds.
+    public var pingIntervalMilliseconds = 30_000
+    /// A client without a sign of life for this long is closed with 3012, in milliseconds.
+    public var idleTimeoutMilliseconds = 60_000
+    /// A client whose socket takes nothing for this long is closed with 3008, in milliseconds.
+    public var writeTimeoutMilliseconds = 10_000
+    /// A message must be complete this long after its first byte, in milliseconds.
+    public var readTimeoutMilliseconds = 30_000
+    /// Requests of one client that may wait for custom handlers.
+    public var handlerQueue = 64
+    /// Most entries of a client's metadata.
+    public var metadataEntries = 64
+
+    /// The defaults.
+    public init() {}
+}

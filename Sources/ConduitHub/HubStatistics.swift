@@ -1,0 +1,55 @@
+public import ConduitTelemetry
+
+/// What the shards of one node have counted since it started, and what they hold now.
+public struct HubStatistics: Sendable {
+    /// Open connections.
+    public var clients = 0
+    /// Memberships, over all rooms.
+    public var memberships = 0
+    /// Rooms with at least one member on this node, or kept by the application. Filled by ``Hub/statistics()``.
+    public var rooms = 0
+    /// Users with at least one connection on this node. Filled by ``Hub/statistics()``.
+    public var users = 0
+    /// Connections ever accepted.
+    public var accepted: UInt64 = 0
+    /// Messages that clients sent.
+    public var messagesIn: UInt64 = 0
+    /// Their bytes.
+    public var bytesIn: UInt64 = 0
+    /// Messages handed to sockets, one a recipient.
+    public var deliveries: UInt64 = 0
+    /// Their bytes.
+    public var bytesOut: UInt64 = 0
+    /// Bytes that wait for slow clients now.
+    public var pendingBytes = 0
+    /// Messages that were not delivered, by reason.
+    public var dropped: [String: UInt64] = [:]
+    /// Connections that ended, by the number of their close reason.
+    public var closed: [UInt16: UInt64] = [:]
+    /// `error` events, by code.
+    public var errors: [String: UInt64] = [:]
+    /// From the read of a message to the write to its last local recipient, per message.
+    public var localDelivery = LatencyHistogram()
+    /// How late timers of the loops fire.
+    public var loopLag = LatencyHistogram()
+
+    /// Nothing counted.
+    public init() {}
+
+    /// Adds another shard's figures.
+    public mutating func merge(_ other: HubStatistics) {
+        clients += other.clients
+        memberships += other.memberships
+        accepted += other.accepted
+        messagesIn += other.messagesIn
+        bytesIn += other.bytesIn
+        deliveries += other.deliveries
+        bytesOut += other.bytesOut
+        pendingBytes += other.pendingBytes
+        dropped.merge(other.dropped, uniquingKeysWith: +)
+        closed.merge(other.closed, uniquingKeysWith: +)
+        errors.merge(other.errors, uniquingKeysWith: +)
+        localDelivery.merge(other.localDelivery)
+        loopLag.merge(other.loopLag)
+    }
+}

@@ -1,0 +1,3 @@
+import CHiredis
+import NIOPosix
+import NIOSSL

@@ -1,0 +1,71 @@
+package import NIOCore
+
+/// One message from the server, encoded once: the WebSocket frame that every recipient gets the same bytes of.
+///
+/// A frame is an unmasked text frame (RFC 6455 section 5.2): header, then the JSON envelope.
+package struct ServerMessage: Sendable {
+    /// Header and envelope, ready to be written to a socket. Shared, never changed.
+    package let frame: ByteBuffer
+    /// Length of the envelope behind the header.
+    private let jsonLength: Int
+
+    /// The envelope alone, a slice of the same storage: what the bus carries.
+    package var json: ByteBuffer {
+        frame.getSlice(at: frame.writerIndex - jsonLength, length: jsonLength) ?? ByteBuffer()
+    }
+
+    /// Bytes on the wire.
+    package var byteCount: Int { frame.readableBytes }
+
+    /// Wraps an envelope that is already encoded; copies its bytes once.
+    package init(json: ByteBuffer) {
+        var writer = ServerMessageWriter(capacity: json.readableBytes)
+        writer.buffer.writeImmutableBuffer(json)
+        self = writer.finish()
+    }
+
+    fileprivate init(frame: ByteBuffer, jsonLength: Int) {
+        self.frame = frame
+        self.jsonLength = jsonLength
+    }
+}
+
+/// Writes an envelope and then sets the frame header before it, without moving a byte.
+package struct ServerMessageWriter {
+    /// The longest header of an unmasked frame.
+    private static let headerSpace = 10
+    private static let finText: UInt8 = 0x81
+
+    /// Append the envelope's JSON here, and nothing else.
+    package var buffer: ByteBuffer
+
+    /// Starts a message of about `capacity` bytes.
+    package init(capacity: Int) {
+        self.buffer = ByteBuffer()
+        self.buffer.reserveCapacity(Self.headerSpace + capacity)
+        self.buffer.writeRepeatingByte(0, count: Self.headerSpace)
+        self.buffer.moveReaderIndex(to: Self.headerSpace)
+    }
+
+    /// Sets the header. The writer must not be used afterwards.
+    package mutating func finish() -> ServerMessage {
+        let length = buffer.readableBytes
+        let start: Int
+        switch length {
+        case ..<126:
+            start = Self.headerSpace - 2
+            buffer.setInteger(UInt8(length), at: start + 1)
+        case ...0xFFFF:
+            start = Self.headerSpace - 4
+            buffer.setInteger(126 as UInt8, at: start + 1)
+            buffer.setInteger(UInt16(length), at: start + 2)
+        default:
+            start = Self.headerSpace - 10
+            buffer.setInteger(127 as UInt8, at: start + 1)
+            buffer.setInteger(UInt64(length), at: start + 2)
+        }
+        buffer.setInteger(Self.finText, at: start)
+        buffer.moveReaderIndex(to: start)
+        return ServerMessage(frame: buffer, jsonLength: length)
+    }
+}

@@ -1,0 +1,105 @@
+/// Every metric of a node, in one place: dashboards and alerts are written from this list.
+public enum MetricName {
+    // The node.
+    /// Always 1; labels tell who this is.
+    public static let info = Metric("conduit_info", .gauge, "Always 1; the labels tell node id and version.")
+    /// Readiness.
+    public static let ready = Metric("conduit_ready", .gauge, "1 when the node takes new clients, else 0.")
+    /// Whether the node works without its cluster.
+    public static let degraded = Metric("conduit_degraded", .gauge, "1 while Redis is configured but away, else 0.")
+
+    // The hub.
+    /// Open connections.
+    public static let clients = Metric("conduit_clients", .gauge, "Open WebSocket connections.")
+    /// Users.
+    public static let users = Metric("conduit_users", .gauge, "Users with at least one connection on this node.")
+    /// Rooms.
+    public static let rooms = Metric("conduit_rooms", .gauge, "Rooms with members on this node.")
+    /// Memberships.
+    public static let memberships = Metric("conduit_memberships", .gauge, "Memberships of clients in rooms.")
+    /// Connections ever accepted.
+    public static let accepted = Metric("conduit_connections_total", .counter, "Connections accepted.")
+    /// Connections that ended.
+    public static let closed = Metric(
+        "conduit_connections_closed_total", .counter, "Connections that ended, by close code.")
+    /// Messages from clients.
+    public static let messagesIn = Metric("conduit_messages_received_total", .counter, "Messages from clients.")
+    /// Bytes from clients.
+    public static let bytesIn = Metric("conduit_received_bytes_total", .counter, "Bytes of messages from clients.")
+    /// Messages to clients.
+    public static let deliveries = Metric(
+        "conduit_deliveries_total", .counter, "Messages handed to sockets, one a recipient.")
+    /// Bytes to clients.
+    public static let bytesOut = Metric("conduit_sent_bytes_total", .counter, "Bytes handed to sockets.")
+    /// Bytes that wait.
+    public static let pendingBytes = Metric("conduit_pending_bytes", .gauge, "Bytes that wait for slow clients.")
+    /// Lost messages.
+    public static let dropped = Metric(
+        "conduit_dropped_total", .counter, "Messages that were not delivered, by reason.")
+    /// Error replies.
+    public static let errors = Metric("conduit_errors_total", .counter, "Error events sent to clients, by code.")
+    /// Time of a local delivery.
+    public static let localDelivery = Metric(
+        "conduit_local_delivery_seconds", .histogram,
+        "From reading a message to writing it to its last recipient on this node.")
+    /// Lateness of the loops.
+    public static let loopLag = Metric("conduit_loop_lag_seconds", .histogram, "How late timers of event loops fire.")
+
+    // The public port.
+    /// Requests by what became of them.
+    public static let handshakes = Metric(
+        "conduit_handshakes_total", .counter, "HTTP requests on the public port, by outcome.")
+
+    // The cluster.
+    /// Relayed away.
+    public static let relayPublished = Metric(
+        "conduit_relay_published_total", .counter, "Messages published to other nodes.")
+    /// Relayed here.
+    public static let relayReceived = Metric(
+        "conduit_relay_received_total", .counter, "Messages received from other nodes.")
+    /// Relayed nowhere.
+    public static let relayDropped = Metric(
+        "conduit_relay_dropped_total", .counter, "Messages that could not be relayed, by reason.")
+    /// Holes in sequences.
+    public static let relayGaps = Metric(
+        "conduit_relay_gaps_total", .counter, "Messages of other nodes that never arrived, by their sequence numbers.")
+    /// Time between nodes.
+    public static let relayLatency = Metric(
+        "conduit_relay_seconds", .histogram, "From publishing on another node to delivery on this one.")
+    /// Subscribed channels.
+    public static let subscriptions = Metric("conduit_subscriptions", .gauge, "Redis channels subscribed to.")
+    /// Members in rosters.
+    public static let presenceMembers = Metric(
+        "conduit_presence_members", .gauge, "Members in the rosters that this node keeps, all nodes together.")
+    /// Redis round trip.
+    public static let redisRoundTrip = Metric(
+        "conduit_redis_round_trip_seconds", .gauge, "Last round trip of a command to Redis.")
+    /// Redis links that came back.
+    public static let redisReconnects = Metric(
+        "conduit_redis_reconnects_total", .counter, "Connections to Redis that were made again.")
+    /// Bytes waiting for Redis.
+    public static let outboxBytes = Metric("conduit_outbox_bytes", .gauge, "Bytes that wait for Redis.")
+    /// Nodes alive.
+    public static let clusterNodes = Metric("conduit_cluster_nodes", .gauge, "Nodes with a valid lease, this one too.")
+
+    // The process; names that every Prometheus dashboard knows.
+    /// CPU time.
+    public static let processCPU = Metric("process_cpu_seconds_total", .counter, "CPU time, user and system.")
+    /// Resident memory.
+    public static let processMemory = Metric("process_resident_memory_bytes", .gauge, "Resident memory.")
+    /// Descriptors in use.
+    public static let processDescriptors = Metric("process_open_fds", .gauge, "Open file descriptors.")
+    /// Descriptors allowed.
+    public static let processMaxDescriptors = Metric("process_max_fds", .gauge, "Most file descriptors allowed.")
+    /// When it began.
+    public static let processStart = Metric(
+        "process_start_time_seconds", .gauge, "When the process started, in seconds since 1970.")
+
+    /// All of them, for the documentation.
+    public static let all: [Metric] = [
+        info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
+        bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
+        relayDropped, relayGaps, relayLatency, subscriptions, presenceMembers, redisRoundTrip, redisReconnects,
+        outboxBytes, clusterNodes, processCPU, processMemory, processDescriptors, processMaxDescriptors, processStart,
+    ]
+}

@@ -1,0 +1,45 @@
+package import ConduitCore
+package import NIOCore
+
+/// Makes the server's control frames: small, final, unmasked.
+package enum FrameEncoder {
+    /// The longest payload of a control frame (RFC 6455 section 5.5).
+    package static let maximumControlPayload = 125
+
+    /// A ping without payload.
+    package static let ping = control(.ping, payload: ByteBuffer())
+
+    /// The answer to a ping, with its payload.
+    package static func pong(_ payload: ByteBuffer) -> ByteBuffer {
+        control(.pong, payload: payload)
+    }
+
+    /// A close frame with the reason's number and text.
+    package static func close(_ reason: CloseReason) -> ByteBuffer {
+        close(code: reason.code, text: reason.text)
+    }
+
+    /// A close frame; a text that is too long is cut between two characters.
+    package static func close(code: UInt16, text: String = "") -> ByteBuffer {
+        var payload = ByteBuffer()
+        payload.writeInteger(code)
+        var text = text[...]
+        while text.utf8.count > maximumControlPayload - 2 { text.removeLast() }
+        payload.writeSubstring(text)
+        return control(.close, payload: payload)
+    }
+
+    /// The answer to a close frame without a code.
+    package static let emptyClose = control(.close, payload: ByteBuffer())
+
+    private static func control(_ opcode: Opcode, payload: ByteBuffer) -> ByteBuffer {
+        let length = min(payload.readableBytes, maximumControlPayload)
+        var frame = ByteBufferAllocator().buffer(capacity: 2 + length)
+        frame.writeInteger(0x80 | opcode.rawValue)
+        frame.writeInteger(UInt8(length))
+        if let slice = payload.getSlice(at: payload.readerIndex, length: length) {
+            frame.writeImmutableBuffer(slice)
+        }
+        return frame
+    }
+}

@@ -1,0 +1,229 @@
+/// Who is in which room on one shard, both ways, in dense arrays: a broadcast walks one array, a leave moves one entry.
+///
+/// A value without a clock. Clients are the shard's slots (small integers that are used again after ``removeClient(_:)``).
+/// A room exists while it has a member or is kept (made by the application); it is forgotten with its last member otherwise.
+public struct RoomTable: Sendable {
+    /// One entry of a room's member array.
+    public struct Entry: Sendable, Equatable {
+        /// The member's slot.
+        public let client: Int32
+        /// Where this room stands in the member's own list.
+        fileprivate var position: Int32
+        /// Whether the member asked for presence and room states.
+        public fileprivate(set) var observes: Bool
+    }
+
+    /// What joining did.
+    public enum JoinResult: Sendable, Equatable {
+        /// A new membership.
+        case joined
+        /// It was a member before; the wish to observe was updated.
+        case alreadyMember
+        /// The client is in as many rooms as it may be.
+        case tooManyRooms
+        /// The room has as many members as it may have.
+        case roomFull
+    }
+
+    private struct Room {
+        let name: RoomName
+        let createdAt: Int64
+        var members: ContiguousArray<Entry> = []
+        var observers = 0
+        var kept: Bool
+    }
+
+    /// One entry of a client's list: which room, and where the client stands in its member array.
+    private struct Membership {
+        let room: Int32
+        var position: Int32
+    }
+
+    private let roomsPerClient: Int
+    private let membersPerRoom: Int
+    private var index: [RoomName: Int32] = [:]
+    private var rooms: ContiguousArray<Room?> = []
+    private var freeRooms: ContiguousArray<Int32> = []
+    private var clients: ContiguousArray<ContiguousArray<Membership>> = []
+
+    /// Memberships, over all rooms.
+    public private(set) var membershipCount = 0
+
+    /// An empty table with its bounds.
+    public init(roomsPerClient: Int, membersPerRoom: Int) {
+        self.roomsPerClient = roomsPerClient
+        self.membersPerRoom = membersPerRoom
+    }
+
+    /// Rooms that exist.
+    public var roomCount: Int { index.count }
+
+    /// The names of all rooms, in no order.
+    public var roomNames: some Collection<RoomName> { index.keys }
+
+    // MARK: Membership
+
+    /// Puts a client into a room, which begins to exist when it didn't.
+    public mutating func join(_ room: RoomName, client: Int32, observes: Bool, now: Int64) -> JoinResult {
+        growClients(to: client)
+        let id = index[room]
+        if let id, let entry = membership(of: client, in: id) {
+            update(id, at: entry, observes: observes)
+            return .alreadyMember
+        }
+        if clients[Int(client)].count >= roomsPerClient { return .tooManyRooms }
+        if let id, let count = rooms[Int(id)]?.members.count, count >= membersPerRoom { return .roomFull }
+        let target = id ?? insert(room, now: now, kept: false)
+        let memberPosition = Int32(rooms[Int(target)]?.members.count ?? 0)
+        let entry = Entry(client: client, position: Int32(clients[Int(client)].count), observes: observes)
+        rooms[Int(target)]?.members.append(entry)
+        if observes { rooms[Int(target)]?.observers += 1 }
+        clients[Int(client)].append(Membership(room: target, position: memberPosition))
+        membershipCount += 1
+        return .joined
+    }
+
+    /// Takes a client out of a room; `false` when it was not in.
+    public mutating func leave(_ room: RoomName, client: Int32) -> Bool {
+        guard let id = index[room], Int(client) < clients.count,
+            let position = clients[Int(client)].firstIndex(where: { $0.room == id })
+        else { return false }
+        remove(client: client, at: position)
+        return true
+    }
+
+    /// Takes a client out of all its rooms and returns them, first joined first.
+    public mutating func removeClient(_ client: Int32) -> [RoomName] {
+        let left = roomNames(of: client)
+        guard !left.isEmpty else { return [] }
+        while let last = clients[Int(client)].indices.last { remove(client: client, at: last) }
+        clients[Int(client)] = []
+        return left
+    }
+
+    /// Whether a client is in a room.
+    public func contains(_ client: Int32, in room: RoomName) -> Bool {
+        guard let id = index[room] else { return false }
+        return membership(of: client, in: id) != nil
+    }
+
+    /// The rooms of a client, in no particular order.
+    public func roomNames(of client: Int32) -> [RoomName] {
+        guard Int(client) < clients.count else { return [] }
+        return clients[Int(client)].compactMap { rooms[Int($0.room)]?.name }
+    }
+
+    /// The members of a room, to be walked without changing the table.
+    public func members(of room: RoomName) -> ContiguousArray<Entry> {
+        guard let id = index[room] else { return [] }
+        return rooms[Int(id)]?.members ?? []
+    }
+
+    /// Whether anybody in the room asked for presence and room states.
+    public func hasObservers(_ room: RoomName) -> Bool {
+        guard let id = index[room] else { return false }
+        return (rooms[Int(id)]?.observers ?? 0) > 0
+    }
+
+    // MARK: Rooms
+
+    /// Whether the room exists.
+    public func exists(_ room: RoomName) -> Bool { index[room] != nil }
+
+    /// When the room began to exist here, in the caller's milliseconds.
+    public func createdAt(_ room: RoomName) -> Int64? { index[room].flatMap { rooms[Int($0)]?.createdAt } }
+
+    /// Makes a room exist until it is deleted or cleaned up, members or not.
+    public mutating func keep(_ room: RoomName, now: Int64) {
+        if let id = index[room] { rooms[Int(id)]?.kept = true } else { _ = insert(room, now: now, kept: true) }
+    }
+
+    /// Ends a room. Its members are returned and are no longer in.
+    public mutating func delete(_ room: RoomName) -> [Int32] {
+        guard let id = index[room] else { return [] }
+        rooms[Int(id)]?.kept = true  // so that the last leave doesn't free it twice
+        var out: [Int32] = []
+        while let member = rooms[Int(id)]?.members.last {
+            out.append(member.client)
+            remove(client: member.client, at: Int(member.position))
+        }
+        free(id)
+        return out
+    }
+
+    /// Ends every kept room that has no member and returns how many those were.
+    public mutating func removeEmptyRooms() -> Int {
+        var removed = 0
+        for id in index.values where rooms[Int(id)]?.members.isEmpty == true {
+            free(id)
+            removed += 1
+        }
+        return removed
+    }
+
+    // MARK: Parts
+
+    private func membership(of client: Int32, in room: Int32) -> Int? {
+        guard Int(client) < clients.count else { return nil }
+        // A client is in few rooms; the list is one cache line or two.
+        return clients[Int(client)].first(where: { $0.room == room }).map { Int($0.position) }
+    }
+
+    private mutating func update(_ room: Int32, at position: Int, observes: Bool) {
+        guard let was = rooms[Int(room)]?.members[position].observes, was != observes else { return }
+        rooms[Int(room)]?.members[position].observes = observes
+        rooms[Int(room)]?.observers += observes ? 1 : -1
+    }
+
+    private mutating func remove(client: Int32, at position: Int) {
+        let gone = clients[Int(client)][position]
+        // The last membership takes the place of the one that goes, in both arrays.
+        let lastOwn = clients[Int(client)].count - 1
+        if position != lastOwn {
+            let moved = clients[Int(client)][lastOwn]
+            clients[Int(client)][position] = moved
+            rooms[Int(moved.room)]?.members[Int(moved.position)].position = Int32(position)
+        }
+        clients[Int(client)].removeLast()
+
+        let hole = Int(gone.position)
+        guard var room = rooms[Int(gone.room)].take() else { return }
+        if room.members[hole].observes { room.observers -= 1 }
+        let lastMember = room.members.count - 1
+        if hole != lastMember {
+            let moved = room.members[lastMember]
+            room.members[hole] = moved
+            clients[Int(moved.client)][Int(moved.position)].position = Int32(hole)
+        }
+        room.members.removeLast()
+        let isOver = room.members.isEmpty && !room.kept
+        rooms[Int(gone.room)] = room
+        membershipCount -= 1
+        if isOver { free(gone.room) }
+    }
+
+    private mutating func insert(_ room: RoomName, now: Int64, kept: Bool) -> Int32 {
+        let made = Room(name: room, createdAt: now, kept: kept)
+        let id: Int32
+        if let free = freeRooms.popLast() {
+            id = free
+            rooms[Int(id)] = made
+        } else {
+            id = Int32(rooms.count)
+            rooms.append(made)
+        }
+        index[room] = id
+        return id
+    }
+
+    private mutating func free(_ id: Int32) {
+        guard let name = rooms[Int(id)]?.name else { return }
+        index[name] = nil
+        rooms[Int(id)] = nil
+        freeRooms.append(id)
+    }
+
+    private mutating func growClients(to client: Int32) {
+        while clients.count <= Int(client) { clients.append([]) }
+    }
+}

@@ -1,22 +1,181 @@
 public import ConduitCore
+import ConduitTelemetry
+import ConduitWire
+package import Logging
+package import NIOCore
 
-/// The Sendable door to all shards of a node.
+/// The Sendable door to everything local to one node: its shards, their clients and rooms.
+///
+/// One shard an event loop; a client lives and dies on the loop that accepted it. The verbs either hand work to the
+/// loops and return at once (broadcasts, sends, disconnects) or ask all loops and wait (counts, statistics).
 public final class Hub: Sendable {
     /// This node's name.
     public let node: NodeID
-    package let shardCount: Int
+    private let shards: [ShardRef]
 
-    package init(node: NodeID, shardCount: Int) {
+    private init(node: NodeID, shards: [ShardRef]) {
         self.node = node
-        self.shardCount = shardCount
+        self.shards = shards
+    }
+
+    /// Makes one shard on each of the loops.
+    package static func make(
+        node: NodeID, eventLoops: [any EventLoop], configuration: HubConfiguration = HubConfiguration(),
+        router: MessageRouter = MessageRouter(), hooks: HubHooks = HubHooks(), relay: any HubRelay = NoRelay(),
+        logger: Logger
+    ) async throws -> Hub {
+        var shards: [ShardRef] = []
+        for (index, loop) in eventLoops.enumerated() {
+            let shard = loop.submit {
+                ShardRef(
+                    Shard(
+                        index: index, node: node, eventLoop: loop, configuration: configuration, router: router,
+                        hooks: hooks, relay: relay, logger: logger))
+            }
+            shards.append(try await shard.get())
+        }
+        let all = shards
+        for shard in all {
+            try await shard.eventLoop.submit { shard.loopBound.start(neighbours: all) }.get()
+        }
+        return Hub(node: node, shards: all)
+    }
+
+    /// How many shards there are.
+    package var shardCount: Int { shards.count }
+
+    /// The shard of a loop; only on that loop.
+    package func shard(on eventLoop: any EventLoop) -> Shard? {
+        shards.first { $0.eventLoop === eventLoop }?.loopBound
     }
 
     /// Hands a batch to one shard: one `execute`.
-    package func perform(_ commands: [ShardCommand], onShard index: Int) {}
+    package func perform(_ commands: [ShardCommand], onShard index: Int) {
+        guard shards.indices.contains(index) else { return }
+        shards[index].execute { $0.perform(commands) }
+    }
 
     /// Hands the same batch to every shard.
-    package func performOnAllShards(_ commands: [ShardCommand]) {}
+    package func performOnAllShards(_ commands: [ShardCommand]) {
+        for shard in shards { shard.execute { $0.perform(commands) } }
+    }
+
+    // MARK: Messages
+
+    /// Sends an event to every member of a room, on every node.
+    ///
+    /// - Parameters:
+    ///   - type: the event's type; none of the protocol's own.
+    ///   - data: the event's data.
+    ///   - room: the room; nothing happens where it has no member.
+    ///   - excluded: a client of this node that shall not get it.
+    /// - Throws: ``RequestError`` with `reserved_type` or `bad_request` for a type that can't be sent.
+    public func broadcast(
+        _ type: String, _ data: RawJSON = .null, to room: RoomName, except excluded: ClientID? = nil
+    ) throws(RequestError) {
+        try ReservedTypes.check(eventType: type)
+        let message = EventEncoder.event(type: type, payload: data.buffer, room: room)
+        shards[0].execute { shard in
+            if let excluded {
+                shard.publish(message, to: room, except: excluded)
+            } else {
+                shard.publish(message, to: room)
+            }
+        }
+    }
+
+    /// Sends an event to every client of the cluster.
+    ///
+    /// - Throws: ``RequestError`` with `reserved_type` or `bad_request` for a type that can't be sent.
+    public func broadcastToAll(_ type: String, _ data: RawJSON = .null) throws(RequestError) {
+        try ReservedTypes.check(eventType: type)
+        let message = EventEncoder.event(type: type, payload: data.buffer)
+        shards[0].execute { $0.publishToEverybody(message) }
+    }
+
+    /// Sends an event to every connection of a user, on every node.
+    ///
+    /// - Throws: ``RequestError`` with `reserved_type` or `bad_request` for a type that can't be sent.
+    public func send(_ type: String, _ data: RawJSON = .null, to user: UserID) throws(RequestError) {
+        try send(type, data, to: .user(user))
+    }
+
+    /// Sends an event to one client, on whichever node it is.
+    ///
+    /// - Throws: ``RequestError`` with `reserved_type` or `bad_request` for a type that can't be sent.
+    public func send(_ type: String, _ data: RawJSON = .null, to client: ClientID) throws(RequestError) {
+        try send(type, data, to: .client(client))
+    }
+
+    private func send(_ type: String, _ data: RawJSON, to target: SendTarget) throws(RequestError) {
+        try ReservedTypes.check(eventType: type)
+        let message = EventEncoder.event(type: type, payload: data.buffer)
+        shards[0].execute { $0.send(message, to: target, replyTo: nil) }
+    }
+
+    // MARK: Clients
+
+    /// The door to a client of this node; `nil` when there is none of that id.
+    public func client(_ id: ClientID) async -> ClientHandle? {
+        for shard in shards {
+            let found = await shard.query { shard in shard.client(id).map { shard.handle(of: $0) } }
+            if case .some(.some(let handle)) = found { return handle }
+        }
+        return nil
+    }
+
+    /// Open connections on this node.
+    public func clientCount() async -> Int { await statistics().clients }
+
+    /// Ends the connections of a user on this node.
+    public func disconnect(_ user: UserID, _ reason: CloseReason = .forceDisconnect) {
+        performOnAllShards([.disconnect(.user(user), reason)])
+    }
+
+    /// Ends a connection on this node.
+    public func disconnect(_ client: ClientID, _ reason: CloseReason = .forceDisconnect) {
+        performOnAllShards([.disconnect(.client(client), reason)])
+    }
+
+    // MARK: Rooms and figures
+
+    /// The rooms of this node.
+    public var rooms: RoomManager { RoomManager(shards: shards, hub: self) }
+
+    /// Rooms that exist on this node.
+    public func roomCount() async -> Int { await rooms.count() }
 
     /// Figures of all shards together.
-    public func statistics() async -> HubStatistics { HubStatistics() }
+    public func statistics() async -> HubStatistics {
+        var sum = HubStatistics()
+        var rooms: Set<RoomName> = []
+        var users: Set<UserID> = []
+        for shard in shards {
+            guard let part = await shard.query({ $0.snapshot() }) else { continue }
+            sum.merge(part.statistics)
+            rooms.formUnion(part.rooms)
+            users.formUnion(part.users)
+        }
+        sum.rooms = rooms.count
+        sum.users = users.count
+        return sum
+    }
+
+    // MARK: The end
+
+    /// Ends every connection with `reason` and returns when all are gone or the deadline has passed.
+    ///
+    /// Clients that speak a named protocol get a `reconnect` event first, with a delay that spreads their return.
+    /// - Returns: how many connections had to be cut.
+    @discardableResult
+    package func shutdown(_ reason: CloseReason = .shutdown, within deadline: TimeAmount) async -> Int {
+        let spread = deadline.nanoseconds / 1_000_000
+        for shard in shards { shard.execute { $0.beginShutdown(reason, spreadMilliseconds: spread) } }
+        var cut = 0
+        for shard in shards {
+            let done = shard.eventLoop.flatSubmit { shard.loopBound.whenEmpty(within: deadline) }
+            cut += (try? await done.get()) ?? 0
+        }
+        return cut
+    }
 }

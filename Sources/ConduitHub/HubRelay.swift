@@ -98,6 +98,8 @@ package struct ReplyAddress: Sendable {
 package enum ShardCommand: Sendable {
     /// Deliver to the members of a room on this shard.
     case room(RoomName, ServerMessage)
+    /// The same, but not to one client.
+    case roomExcept(RoomName, ServerMessage, ClientID)
     /// Deliver to the members who asked for presence and room states.
     case observers(RoomName, ServerMessage)
     /// Deliver to every client of this shard.

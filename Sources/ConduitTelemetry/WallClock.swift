@@ -3,11 +3,14 @@ import Glibc
 /// The time of day, and how logs and replies write it.
 package enum WallClock {
     /// Milliseconds since 1970.
-    package static var milliseconds: Int64 {
+    package static var milliseconds: Int64 { microseconds / 1000 }
+
+    /// Microseconds since 1970.
+    package static var microseconds: Int64 {
         var time = timespec()
         // Unsafe for its pointer, which lives for the call only. It can't fail for this clock.
         unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
     }
 
     /// RFC 3339 in UTC with milliseconds: `2026-11-23T22:30:00.123Z`. Years 0–9999.

@@ -1,0 +1,99 @@
+package import ConduitCore
+import ConduitWire
+package import NIOCore
+
+/// One connection: its parser, its identity and its times. Loop-bound: owned by its ``Shard``, which holds its rooms too.
+///
+/// It is the last handler of its channel. Reading and writing don't wait for each other: what is read is handled at
+/// once, what is to be written waits in the shard's ``TurnOutbox`` and then in the socket's bounded buffer.
+package final class Client {
+    /// Where the connection stands in its life.
+    enum State {
+        case open
+        /// A close frame was queued; the channel is closed when the peer answers or at this time (monotonic, ms).
+        case closing(deadline: Int64)
+        case closed
+    }
+
+    let id: ClientID
+    let identity: Identity
+    /// The shard's name for the connection; used again after it is gone.
+    let slot: Int32
+    /// Wall clock, ms since 1970.
+    let connectedAt: Int64
+    /// Monotonic, ms.
+    let connectedMonotonic: Int64
+    let shard: Shard
+
+    var state = State.open
+    /// Set while the handler is in a pipeline.
+    var context: ChannelHandlerContext?
+    var parser: WebSocketFrameParser
+    /// When anything was last read (monotonic, ms).
+    var lastSeen: Int64
+    /// When the next ping is due (monotonic, ms).
+    var nextPing: Int64
+    /// Since when a message has been unfinished (monotonic, ms).
+    var unfinishedSince: Int64?
+    /// Since when the socket has taken nothing though bytes wait (monotonic, ms), and how many waited then.
+    var blockedSince: Int64?
+    var blockedBytes = 0
+    /// Made when the first entry is set.
+    var metadata: [String: String]?
+    /// Made when the first message for a custom handler comes.
+    var handlerQueue: HandlerQueue?
+    /// Why the connection ended, once that is decided.
+    var closeReason: CloseReason?
+
+    init(id: ClientID, identity: Identity, slot: Int32, shard: Shard, now: Int64, wallClock: Int64, firstPing: Int64) {
+        self.id = id
+        self.identity = identity
+        self.slot = slot
+        self.shard = shard
+        self.connectedAt = wallClock
+        self.connectedMonotonic = now
+        self.lastSeen = now
+        self.nextPing = firstPing
+        self.parser = WebSocketFrameParser(maximumMessageBytes: shard.configuration.messageBytes)
+        if !identity.metadata.isEmpty { self.metadata = identity.metadata }
+    }
+
+    var isOpen: Bool {
+        if case .open = state { true } else { false }
+    }
+}
+
+@available(*, unavailable)
+extension Client: Sendable {}
+
+extension Client: ChannelInboundHandler {
+    package typealias InboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
+
+    package func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        shard.connectionEnded(self)
+        self.context = nil
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        shard.read(&bytes, from: self)
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { blockedSince = nil }
+        context.fireChannelWritabilityChanged()
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        shard.connectionEnded(self)
+        context.fireChannelInactive()
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A reset or a broken pipe: the peer is gone, and that is all there is to know.
+        context.close(promise: nil)
+    }
+}

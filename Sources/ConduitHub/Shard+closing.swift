@@ -1,0 +1,93 @@
+import ConduitCore
+import ConduitTelemetry
+import ConduitWire
+import NIOCore
+
+/// Ending connections: by the server, by the peer, by time.
+extension Shard {
+    /// How long a peer may take to answer a close frame, and bytes before it to drain, in milliseconds.
+    private static let closeGrace: Int64 = 2_000
+    /// How often a part of the clients is looked at, and how many parts there are.
+    private static let sweepInterval = TimeAmount.milliseconds(100)
+    private static let sweepParts = 10
+
+    /// Ends a connection with a reason: the close frame goes out behind everything that is queued before it.
+    func close(_ client: Client, _ reason: CloseReason) {
+        guard client.isOpen else { return }
+        client.closeReason = reason
+        retire(client)
+        queue(FrameEncoder.close(reason), for: client)
+        client.state = .closing(deadline: now + Self.closeGrace)
+        if reason == .slowConsumer {
+            logger.debug("slow consumer", metadata: [LogKey.client: "\(client.id)"])
+        }
+    }
+
+    /// The peer sent a close frame: answer it once and end the connection when the answer is written.
+    func peerCloses(_ client: Client, code: UInt16?) {
+        guard let context = client.context else { return }
+        if client.isOpen {
+            client.closeReason = .normal
+            retire(client)
+            queue(code.map { FrameEncoder.close(code: $0) } ?? FrameEncoder.emptyClose, for: client)
+        }
+        client.state = .closing(deadline: now + Self.closeGrace)
+        // Behind the flush of this turn, so that the answer is in the socket before it is closed.
+        let bound = NIOLoopBound(context, eventLoop: eventLoop)
+        eventLoop.execute { bound.value.close(promise: nil) }
+    }
+
+    /// Closes a connection of this shard; nothing happens when it is gone.
+    func disconnect(_ id: ClientID, _ reason: CloseReason) {
+        if let client = client(id) { close(client, reason) }
+    }
+
+    // MARK: Time
+
+    /// Begins to look after the clients' times: one timer for all, a tenth of the clients at a time.
+    func startSweeping() {
+        expectedSweep = now + Self.sweepInterval.nanoseconds / 1_000_000
+        sweeper = eventLoop.assumeIsolated().scheduleRepeatedTask(
+            initialDelay: Self.sweepInterval, delay: Self.sweepInterval
+        ) { [weak self] _ in self?.sweep() }
+    }
+
+    private func sweep() {
+        let now = self.now
+        statistics.loopLag.record(microseconds: max(0, now - expectedSweep) * 1_000)
+        expectedSweep = now + Self.sweepInterval.nanoseconds / 1_000_000
+        let part = (clients.count + Self.sweepParts - 1) / Self.sweepParts
+        for _ in 0..<part {
+            if sweepPosition >= clients.count { sweepPosition = 0 }
+            if let client = clients[sweepPosition] { check(client, now) }
+            sweepPosition += 1
+        }
+    }
+
+    private func check(_ client: Client, _ now: Int64) {
+        guard let context = client.context else { return }
+        if case .closing(let deadline) = client.state {
+            if now >= deadline { context.close(promise: nil) }
+            return
+        }
+        if now - client.lastSeen >= Int64(configuration.idleTimeoutMilliseconds) {
+            return close(client, .noPong)
+        }
+        if let since = client.unfinishedSince, now - since >= Int64(configuration.readTimeoutMilliseconds) {
+            return close(client, .badRequest)
+        }
+        if !context.channel.isWritable {
+            let pending = pendingBytes(of: context)
+            if client.blockedSince == nil || pending < client.blockedBytes {
+                client.blockedSince = now
+                client.blockedBytes = pending
+            } else if let since = client.blockedSince, now - since >= Int64(configuration.writeTimeoutMilliseconds) {
+                return close(client, .slowConsumer)
+            }
+        }
+        if now >= client.nextPing {
+            queue(FrameEncoder.ping, for: client)
+            client.nextPing = now + Int64(configuration.pingIntervalMilliseconds)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+import ConduitCore
+import ConduitTelemetry
+import ConduitWire
+import NIOCore
+
+/// The built-in message types. Each answer goes the way of messages, so answers keep the order of their requests.
+extension Shard {
+    /// One text message of a client: decoded once, answered in order.
+    func handle(_ message: ByteBuffer, from client: Client) {
+        let command: Command
+        do throws(CommandError) {
+            command = try CommandDecoder.decode(message)
+        } catch {
+            return answer(error.error, to: client, id: error.id, type: error.type)
+        }
+        do throws(RequestError) {
+            try handle(command, from: client)
+        } catch {
+            answer(error, to: client, id: command.id, type: command.type)
+        }
+    }
+
+    /// An `error` event, counted by its code.
+    func answer(_ error: RequestError, to client: Client, id: RequestID?, type: String?) {
+        statistics.errors[error.code.rawValue, default: 0] += 1
+        queue(EventEncoder.error(error, requestType: type, id: id).frame, for: client)
+    }
+
+    private func handle(_ command: Command, from client: Client) throws(RequestError) {
+        switch command.kind {
+        case .ping: queue(EventEncoder.pong(timestamp: command.dataJSON, id: command.id).frame, for: client)
+        case .pong: break
+        case .echo: queue(EventEncoder.echo(original: command.dataJSON, id: command.id).frame, for: client)
+        case .status: queue(status(of: client, id: command.id).frame, for: client)
+        case .joinRoom: try joinRoom(command, client)
+        case .leaveRoom: try leaveRoom(command, client)
+        case .broadcast: try broadcast(command, client)
+        case .send: try send(command, client)
+        case .presence: try presence(command, client)
+        case .history: throw RequestError(.badRequest, "this room keeps no history")
+        case .refresh: throw RequestError(.badRequest, "this connection has no token that expires")
+        case .custom: try custom(command, client)
+        }
+    }
+
+    // MARK: Rooms
+
+    private func joinRoom(_ command: Command, _ client: Client) throws(RequestError) {
+        let request = try command.joinRoom()
+        let observes = request.presence || client.identity.knowsAllEvents
+        switch join(request.room, client, observes: observes, info: request.info) {
+        case .joined, .alreadyMember: break
+        case .tooManyRooms:
+            throw RequestError(.limitExceeded, "a client may be in \(configuration.roomsPerClient) rooms at most")
+        case .roomFull: throw RequestError(.limitExceeded, "the room is full")
+        }
+        queue(EventEncoder.roomJoined(request.room, id: command.id).frame, for: client)
+    }
+
+    private func leaveRoom(_ command: Command, _ client: Client) throws(RequestError) {
+        let room = try command.leaveRoom()
+        guard rooms.leave(room, client: client.slot) else {
+            throw RequestError(.notInRoom, "not a member of this room")
+        }
+        tellBridge(.left(room: room, client: client.id, reason: .left))
+        queue(EventEncoder.roomLeft(room, id: command.id).frame, for: client)
+    }
+
+    func join(
+        _ room: RoomName, _ client: Client, observes: Bool, info: [UInt8]
+    ) -> RoomTable.JoinResult {
+        let wallClock = WallClock.milliseconds
+        let result = rooms.join(room, client: client.slot, observes: observes, now: wallClock)
+        if result == .joined {
+            let member = Member(
+                client: client.id, user: client.identity.user, node: node, joinedAt: wallClock,
+                info: info.isEmpty ? client.identity.info?.bytes ?? [] : info)
+            tellBridge(.joined(room: room, member: member))
+        }
+        return result
+    }
+
+    // MARK: Messages
+
+    private func broadcast(_ command: Command, _ client: Client) throws(RequestError) {
+        let request = try command.broadcast()
+        let excluded = request.excludeSelf ? client.slot : nil
+        if let room = request.room {
+            if !client.identity.mayPublishWithoutJoining, !rooms.contains(client.slot, in: room) {
+                throw RequestError(.notInRoom, "join the room to publish to it")
+            }
+            publish(
+                EventEncoder.event(type: request.type, payload: request.payload, room: room), to: room,
+                except: excluded)
+        } else {
+            guard client.identity.mayBroadcastToEverybody else {
+                throw RequestError(.permissionDenied, "broadcasting to everybody is not granted")
+            }
+            publishToEverybody(
+                EventEncoder.event(type: request.type, payload: request.payload), except: excluded)
+        }
+        if let id = command.id { queue(EventEncoder.ack(id: id).frame, for: client) }
+    }
+
+    private func send(_ command: Command, _ client: Client) throws(RequestError) {
+        let request = try command.send()
+        let message = EventEncoder.event(type: request.type, payload: request.payload)
+        let target: SendTarget =
+            switch request.target {
+            case .user(let user): .user(user)
+            case .client(let id): .client(id)
+            }
+        send(message, to: target, replyTo: command.id.map { address(of: client, $0) })
+    }
+
+    private func presence(_ command: Command, _ client: Client) throws(RequestError) {
+        let request = try command.presence()
+        tellBridge(
+            .presenceQuery(
+                PresenceQuery(
+                    room: request.room, limit: request.limit, cursor: request.cursor,
+                    replyTo: address(of: client, command.id))))
+    }
+
+    private func address(of client: Client, _ id: RequestID?) -> ReplyAddress {
+        ReplyAddress(shard: index, client: client.id, request: id)
+    }
+
+    private func status(of client: Client, id: RequestID?) -> ServerMessage {
+        let info = describe(client)
+        let status = ClientStatus(
+            client: client.id, user: client.identity.user, node: node, connectedAt: info.connectedAt,
+            lastHeartbeat: info.lastHeartbeat, now: info.connectedAt + info.connectionDuration, rooms: info.rooms)
+        return EventEncoder.status(status, id: id)
+    }
+}

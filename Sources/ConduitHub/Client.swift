@@ -1,4 +1,4 @@
-package import ConduitCore
+import ConduitCore
 import ConduitWire
 package import NIOCore
 

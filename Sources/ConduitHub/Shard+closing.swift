@@ -1,6 +1,7 @@
 import ConduitCore
 import ConduitTelemetry
 import ConduitWire
+import Logging
 import NIOCore
 
 /// Ending connections: by the server, by the peer, by time.
@@ -47,15 +48,13 @@ extension Shard {
     /// Begins to look after the clients' times: one timer for all, a tenth of the clients at a time.
     func startSweeping() {
         expectedSweep = now + Self.sweepInterval.nanoseconds / 1_000_000
-        sweeper = eventLoop.assumeIsolated().scheduleRepeatedTask(
-            initialDelay: Self.sweepInterval, delay: Self.sweepInterval
-        ) { [weak self] _ in self?.sweep() }
+        sweeper = eventLoop.assumeIsolated().scheduleTask(in: Self.sweepInterval) { self.sweep() }
     }
 
     private func sweep() {
         let now = self.now
         statistics.loopLag.record(microseconds: max(0, now - expectedSweep) * 1_000)
-        expectedSweep = now + Self.sweepInterval.nanoseconds / 1_000_000
+        startSweeping()
         let part = (clients.count + Self.sweepParts - 1) / Self.sweepParts
         for _ in 0..<part {
             if sweepPosition >= clients.count { sweepPosition = 0 }

@@ -1,6 +1,7 @@
 import ConduitCore
 import ConduitTelemetry
 import ConduitWire
+import Logging
 import NIOCore
 
 /// The way of a message to the application's handlers and of their answers back.

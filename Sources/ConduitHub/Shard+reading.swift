@@ -1,6 +1,7 @@
 import ConduitCore
 import ConduitTelemetry
 import ConduitWire
+import Logging
 import NIOCore
 
 /// Reading: from bytes to frames to requests.

@@ -1,7 +1,7 @@
-package import ConduitCore
+import ConduitCore
 import ConduitTelemetry
 import ConduitWire
-package import Logging
+import Logging
 package import NIOCore
 
 /// Owner of the clients of one event loop, and of their memberships. Loop-bound; reached from elsewhere by ``ShardRef``.
@@ -37,7 +37,7 @@ package final class Shard {
     var statistics = HubStatistics()
     var deliveryNumber: UInt64 = 0
     var generator = SystemRandomNumberGenerator()
-    var sweeper: RepeatedTask?
+    var sweeper: Scheduled<Void>?
     var sweepPosition = 0
     var expectedSweep: Int64 = 0
     /// Set when the node stops: no new clients.

@@ -1,0 +1,55 @@
+package import Foundation
+
+/// Runs a program to its end and hands back what it said; for tests only.
+package enum ChildProcess {
+    /// How a program ended.
+    package struct Outcome: Sendable {
+        /// Standard output and standard error, as text.
+        package let output: String
+        package let status: Int32
+    }
+
+    /// Runs `arguments[0]` (found in `PATH`) without blocking the caller's executor.
+    package static func run(_ arguments: [String], input: String? = nil) async throws -> Outcome {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async {
+                do {
+                    let process = Process()
+                    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+                    process.arguments = arguments
+                    let output = Pipe()
+                    let stdin = Pipe()
+                    process.standardOutput = output
+                    process.standardError = output
+                    process.standardInput = stdin
+                    try process.run()
+                    if let input { try stdin.fileHandleForWriting.write(contentsOf: Data(input.utf8)) }
+                    try stdin.fileHandleForWriting.close()
+                    let data = try output.fileHandleForReading.readToEnd() ?? Data()
+                    process.waitUntilExit()
+                    continuation.resume(
+                        returning: Outcome(
+                            output: String(decoding: data, as: UTF8.self), status: process.terminationStatus))
+                } catch {
+                    continuation.resume(throwing: error)
+                }
+            }
+        }
+    }
+}
+
+/// A folder of one test; removed with everything in it when the value goes away.
+package final class TemporaryFolder: Sendable {
+    package let url: URL
+
+    package init(_ name: String = "conduit") throws {
+        // Short names: a unix socket's path has room for about a hundred bytes.
+        url = FileManager.default.temporaryDirectory
+            .appendingPathComponent("\(name)-\(String(UInt64.random(in: 0...UInt64.max), radix: 36))")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    }
+
+    package func path(_ name: String) -> String { url.appendingPathComponent(name).path }
+
+    deinit { try? FileManager.default.removeItem(at: url) }
+}

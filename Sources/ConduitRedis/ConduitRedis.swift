@@ -1,3 +1,0 @@
-import CHiredis
-import NIOPosix
-import NIOSSL

@@ -1,0 +1,67 @@
+package import Logging
+import NIOCore
+import NIOPosix
+
+/// A connection for a few commands with `async` ease: command line tools and tests. The message path uses ``RedisLink``.
+package struct RedisClient: Sendable {
+    private let link: NIOLoopBound<RedisLink>
+
+    /// Connects or throws (it does not try again), runs `body`, and closes.
+    package static func withConnection<Answer>(
+        _ configuration: RedisConfiguration, logger: Logger = Logger(label: "conduit.redis"),
+        _ body: (RedisClient) async throws -> Answer
+    ) async throws -> Answer {
+        let client = try await connect(configuration, logger: logger)
+        do {
+            let answer = try await body(client)
+            await client.close()
+            return answer
+        } catch {
+            await client.close()
+            throw error
+        }
+    }
+
+    private static func connect(_ configuration: RedisConfiguration, logger: Logger) async throws -> RedisClient {
+        let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+        let ready = eventLoop.makePromise(of: Void.self)
+        let client = try await eventLoop.submit {
+            var logger = logger
+            // The error is thrown; a log line would say it twice.
+            logger.logLevel = .critical
+            let link = RedisLink(
+                eventLoop: eventLoop, configuration: configuration, role: .commands, logger: logger)
+            link.onReady = { ready.succeed() }
+            link.onConnectFailed = { ready.fail($0) }
+            link.start()
+            return RedisClient(link: NIOLoopBound(link, eventLoop: eventLoop))
+        }.get()
+        do {
+            try await ready.futureResult.get()
+        } catch {
+            await client.close()
+            throw error
+        }
+        return client
+    }
+
+    /// Sends one command and waits for the answer; an error of Redis is thrown with code `.server`.
+    @discardableResult
+    package func send(_ arguments: RedisArgument...) async throws -> RedisValue {
+        try await send(arguments)
+    }
+
+    /// As ``send(_:)-(RedisArgument...)``.
+    @discardableResult
+    package func send(_ arguments: [RedisArgument]) async throws -> RedisValue {
+        let promise = link.eventLoop.makePromise(of: RedisValue.self)
+        link.eventLoop.execute {
+            link.value.send(arguments) { promise.completeWith($0.mapError { $0 as any Error }) }
+        }
+        return try await promise.futureResult.get()
+    }
+
+    private func close() async {
+        _ = try? await link.eventLoop.flatSubmit { link.value.close() }.get()
+    }
+}

@@ -1,0 +1,132 @@
+package import NIOCore
+
+// The verbs of a link, and how answers find the ones who wait for them.
+
+extension RedisLink {
+    /// Sends one command. When that is not possible now, the completion is called at once, before this returns.
+    package func send(_ arguments: [RedisArgument], _ completion: Completion? = nil) {
+        let error =
+            arguments.isEmpty
+            ? RedisError(.invalidCommand, "a command without a word")
+            : refusal(for: .commands)
+                ?? enqueue(.answer(completion)) { RedisCommandFormatter.append(arguments, to: &$0) }
+        if let error { completion?(.failure(error)) }
+    }
+
+    /// `PUBLISH`, with one copy less than ``send(_:_:)``.
+    package func publish(channel: ByteBuffer, payload: ByteBuffer, _ completion: Completion? = nil) {
+        let error =
+            refusal(for: .commands)
+            ?? enqueue(.answer(completion)) {
+                RedisCommandFormatter.appendPublish(channel: channel, payload: payload, to: &$0)
+            }
+        if let error { completion?(.failure(error)) }
+    }
+
+    /// As ``publish(channel:payload:_:)-(ByteBuffer,_,_)``; keep the channel as a buffer where it is used often.
+    package func publish(channel: String, payload: ByteBuffer, _ completion: Completion? = nil) {
+        publish(channel: ByteBuffer(string: channel), payload: payload, completion)
+    }
+
+    /// `PING`, on either kind of connection.
+    package func ping(_ completion: Completion? = nil) {
+        let error =
+            refusal(for: nil)
+            ?? enqueue(role == .commands ? .answer(completion) : .pong(completion)) {
+                RedisCommandFormatter.append(["PING"], to: &$0)
+            }
+        if let error { completion?(.failure(error)) }
+    }
+
+    /// Subscribes in few commands; ``onSubscribed`` confirms each channel. An error says that nothing was sent.
+    @discardableResult
+    package func subscribe(_ channels: [String]) -> RedisError? {
+        inBatches(channels, verb: "SUBSCRIBE") { .subscribe(channels: $0, missing: $0.count) }
+    }
+
+    /// The reverse; ``onUnsubscribed`` confirms each channel.
+    @discardableResult
+    package func unsubscribe(_ channels: [String]) -> RedisError? {
+        inBatches(channels, verb: "UNSUBSCRIBE") { .unsubscribe(missing: $0.count) }
+    }
+
+    private func inBatches(
+        _ channels: [String], verb: RedisArgument, _ waiting: ([String]) -> Waiting
+    ) -> RedisError? {
+        guard !channels.isEmpty else { return nil }
+        if let error = refusal(for: .subscriptions) { return error }
+        var start = 0
+        while start < channels.count {
+            let batch = Array(channels[start..<min(start + Self.channelsPerCommand, channels.count)])
+            let words = [verb] + batch.map(RedisArgument.string)
+            if let error = enqueue(waiting(batch), { RedisCommandFormatter.append(words, to: &$0) }) {
+                // Half a subscription is worse than a new connection.
+                forceReconnect(reason: error.message)
+                return error
+            }
+            start += batch.count
+        }
+        return nil
+    }
+
+    // MARK: Answers. An error that comes back ends the connection.
+
+    func answer(_ reply: RedisReply) -> RedisError? {
+        guard case .value(let value) = reply, case .answer(let completion)? = pending.popFirst() else {
+            return RedisError(.protocolViolation, "Redis answered what nobody asked")
+        }
+        completion?(Self.result(value))
+        return nil
+    }
+
+    func push(_ reply: RedisReply) -> RedisError? {
+        switch reply {
+        case .message(let channel, let payload):
+            onMessage?(channel, payload)
+            return nil
+        case .subscribed(let channel):
+            guard case .subscribe(let channels, let missing)? = pending.first else { break }
+            confirmed(missing) { .subscribe(channels: channels, missing: $0) }
+            onSubscribed?(channel)
+            return nil
+        case .unsubscribed(let channel):
+            guard case .unsubscribe(let missing)? = pending.first else { break }
+            confirmed(missing) { .unsubscribe(missing: $0) }
+            onUnsubscribed?(channel)
+            return nil
+        case .value(let value):
+            return pushAnswer(value)
+        }
+        return RedisError(.protocolViolation, "Redis confirmed what nobody asked")
+    }
+
+    private func confirmed(_ missing: Int, _ rest: (Int) -> Waiting) {
+        if missing > 1 {
+            pending.replaceFirst(with: rest(missing - 1))
+        } else {
+            _ = pending.popFirst()
+        }
+    }
+
+    /// What is no push on a subscribed connection: a PONG in either of its shapes, or an error.
+    private func pushAnswer(_ value: RedisValue) -> RedisError? {
+        switch pending.popFirst() {
+        case .pong(let completion)?, .answer(let completion)?:
+            completion?(Self.result(value))
+            return nil
+        case .subscribe(let channels, _)?:
+            guard case .error(let text) = value else { break }
+            onSubscribeRefused?(channels, RedisError(.server, text))
+            return nil
+        case .unsubscribe?:
+            guard case .error = value else { break }
+            return nil
+        case nil: break
+        }
+        return RedisError(.protocolViolation, "Redis answered what nobody asked")
+    }
+
+    private static func result(_ value: RedisValue) -> Result<RedisValue, RedisError> {
+        if case .error(let text) = value { .failure(RedisError(.server, text)) } else { .success(value) }
+    }
+}

@@ -150,8 +150,9 @@ let package = Package(
         .testTarget(
             name: "ConduitTests",
             dependencies: [
-                "Conduit", "ConduitCommand", "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore",
-                "ConduitTesting", configuration, nio, posix, logging,
+                "Conduit", "ConduitCommand", "ConduitAdmin", "ConduitGateway", "ConduitCluster", "ConduitRedis",
+                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", configuration, nio,
+                posix, logging,
             ],
             swiftSettings: strict),
     ],

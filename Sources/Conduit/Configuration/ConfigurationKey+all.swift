@@ -1,0 +1,259 @@
+import ConduitCore
+
+extension ConfigurationKey {
+    /// Every setting of a node, in the order of the sample file.
+    package static let all: [ConfigurationKey] =
+        node + http + limits + heartbeat + redis + cluster + presence + admin + logging
+
+    /// Finds a setting by its name.
+    package static func named(_ name: String) -> ConfigurationKey? { all.first { $0.name == name } }
+
+    private static let node: [ConfigurationKey] = [
+        ConfigurationKey(
+            "node.id",
+            .text(allowed: "1 to 64 of A-Z a-z 0-9 . _ -, or empty", check: { $0.isEmpty || NodeID($0) != nil }),
+            default: "",
+            "Name of this node, unique in its cluster; empty makes one from the host name and four random characters."),
+        ConfigurationKey(
+            "node.event-loops", .integer(0...64), default: "0", "Threads that carry connections; 0 is one a core."),
+    ]
+
+    private static let http: [ConfigurationKey] = [
+        ConfigurationKey("http.host", host, default: "127.0.0.1", "Address that the public port listens on."),
+        ConfigurationKey("http.port", .integer(0...65_535), default: "8080", "The public port; 0 takes any free one."),
+        ConfigurationKey(
+            "http.path",
+            .text(allowed: "a path that begins with / and is none of /, /health, /ready", check: isUpgradePath),
+            default: "/ws", "Path of the WebSocket upgrade."),
+        ConfigurationKey("http.example-client", .boolean, default: "true", "Whether / serves the example client."),
+        ConfigurationKey(
+            "http.origins",
+            .list(allowed: "https://app.example.com, https://*.example.com or *", check: isOrigin), default: "[]",
+            "Origins whose pages may connect; empty allows the same host only. Requests without Origin pass."),
+        ConfigurationKey(
+            "http.handshake-timeout", .duration(10...300_000), default: "10s",
+            "A request must be complete this long after the connection was made."),
+        ConfigurationKey(
+            "http.max-header-bytes", .integer(1024...1_048_576), default: "16384", "Largest header of a request."),
+        ConfigurationKey(
+            "http.token-cookie", .text(allowed: "a cookie's name, or empty for none", check: isCookieName),
+            default: "conduit_token", "Cookie that may carry the token; empty reads none."),
+        ConfigurationKey(
+            "http.backlog", .integer(1...65_535), default: "1024", "Connections that may wait to be accepted."),
+    ]
+
+    private static let limits: [ConfigurationKey] = [
+        ConfigurationKey(
+            "limits.message-bytes", .integer(128...67_108_864), default: "524288", "Largest message of a client."),
+        ConfigurationKey(
+            "limits.rooms-per-client", .integer(1...100_000), default: "128", "Most rooms that a client may be in."),
+        ConfigurationKey(
+            "limits.members-per-room", .integer(1...10_000_000), default: "100000",
+            "Most members that a room may have on one node."),
+        ConfigurationKey(
+            "limits.pending-bytes", .integer(1024...1_073_741_824), default: "1048576",
+            "Bytes that may wait for a client that reads slowly; more closes it with 3008."),
+        ConfigurationKey(
+            "limits.connections", .integer(0...10_000_000), default: "0",
+            "Most connections of this node; 0 is as many as there are file descriptors."),
+        ConfigurationKey(
+            "limits.read-buffer-bytes", .integer(512...1_048_576), default: "16384", "Bytes read from a socket at once."
+        ),
+        ConfigurationKey(
+            "limits.handler-queue", .integer(1...65_536), default: "64",
+            "Requests of one client that may wait for the application's own handlers."),
+    ]
+
+    private static let heartbeat: [ConfigurationKey] = [
+        ConfigurationKey(
+            "heartbeat.ping-interval", .duration(10...3_600_000), default: "30s", "How often clients are pinged."),
+        ConfigurationKey(
+            "heartbeat.timeout", .duration(20...86_400_000), default: "60s",
+            "A client without a sign of life for this long is closed with 3012; longer than the ping interval."),
+        ConfigurationKey(
+            "heartbeat.write-timeout", .duration(10...3_600_000), default: "10s",
+            "A client whose socket takes nothing for this long is closed with 3008."),
+        ConfigurationKey(
+            "heartbeat.read-timeout", .duration(10...3_600_000), default: "30s",
+            "A message must be complete this long after its first byte."),
+    ]
+
+    private static let redis: [ConfigurationKey] = [
+        ConfigurationKey(
+            "redis.url",
+            .text(
+                allowed: "redis://[user:password@]host[:port][/database], rediss://…, unix:///path/to/socket, or empty",
+                check: isRedisURL),
+            default: "", secret: true, "Redis that joins the nodes into a cluster; empty runs this node alone."),
+        ConfigurationKey(
+            "redis.prefix", .text(allowed: "1 to 64 visible ASCII characters, without { } %", check: isPrefix),
+            default: "conduit", "Begins the name of every Redis key and channel; the same on all nodes of a cluster."),
+        ConfigurationKey(
+            "redis.username", .text(allowed: "text without control characters", check: isPlain), default: "",
+            "User of Redis's ACL; may be in the URL instead."),
+        ConfigurationKey(
+            "redis.password", .text(allowed: "text without control characters", check: isPlain), default: "",
+            secret: true, "Password of Redis; may be in the URL instead."),
+        ConfigurationKey(
+            "redis.connect-timeout", .duration(10...60_000), default: "2s", "A connection to Redis must stand by then."),
+        ConfigurationKey(
+            "redis.command-timeout", .duration(10...300_000), default: "5s",
+            "A connection that leaves a command unanswered for this long is made again."),
+        ConfigurationKey(
+            "redis.reconnect-min", .duration(1...60_000), default: "50ms", "First wait before connecting again."),
+        ConfigurationKey(
+            "redis.reconnect-max", .duration(1...600_000), default: "2s",
+            "Longest wait before connecting again; not less than redis.reconnect-min."),
+        ConfigurationKey(
+            "redis.outbox-bytes", .integer(0...1_073_741_824), default: "8388608",
+            "Bytes for other nodes that are kept while Redis is away."),
+        ConfigurationKey(
+            "redis.outbox-age", .duration(0...3_600_000), default: "30s",
+            "How long messages for other nodes are kept while Redis is away."),
+        ConfigurationKey(
+            "redis.unsubscribe-linger", .duration(0...3_600_000), default: "2s",
+            "How long a room stays subscribed after its last local member left."),
+        ConfigurationKey(
+            "redis.tls.ca-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "Certificates (PEM) that vouch for Redis with rediss://; empty takes the system's."),
+        ConfigurationKey(
+            "redis.tls.verify", .boolean, default: "true", "Whether the certificate of Redis is verified."),
+    ]
+
+    private static let cluster: [ConfigurationKey] = [
+        ConfigurationKey(
+            "cluster.heartbeat", .duration(20...60_000), default: "1s", "How often a node renews its lease in Redis."),
+        ConfigurationKey(
+            "cluster.lease", .duration(50...600_000), default: "5s",
+            "A node silent for this long is dead to the others; more than twice the heartbeat."),
+        ConfigurationKey(
+            "cluster.series-length", .integer(1...1_000_000), default: "3600",
+            "Samples of its figures that a node keeps in Redis."),
+        ConfigurationKey(
+            "cluster.events-length", .integer(1...1_000_000), default: "10000",
+            "Events of the cluster that are kept in Redis."),
+    ]
+
+    private static let presence: [ConfigurationKey] = [
+        ConfigurationKey("presence.enabled", .boolean, default: "true", "Whether rosters of rooms are kept."),
+        ConfigurationKey(
+            "presence.diff-interval", .duration(1...60_000), default: "100ms",
+            "Joins and leaves of this long make one presence_diff."),
+        ConfigurationKey(
+            "ready.degraded-status", .choice(["200", "503"]), default: "200",
+            "HTTP status of /ready while Redis is away."),
+    ]
+
+    private static let admin: [ConfigurationKey] = [
+        ConfigurationKey("admin.enabled", .boolean, default: "true", "Whether there is an admin port."),
+        ConfigurationKey("admin.host", host, default: "127.0.0.1", "Address that the admin port listens on."),
+        ConfigurationKey("admin.port", .integer(0...65_535), default: "8181", "The admin port; 0 takes any free one."),
+        ConfigurationKey(
+            "admin.token", .text(allowed: "visible ASCII characters, or empty", check: isToken), default: "",
+            secret: true,
+            "Bearer token of the admin port; empty asks for none, which is allowed on a loopback address only."),
+    ]
+
+    private static let logging: [ConfigurationKey] = [
+        ConfigurationKey(
+            "log.level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
+            default: "info", "Least level of log lines that are written."),
+        ConfigurationKey(
+            "log.format", .choice(["auto", "text", "json"]), default: "auto",
+            "Form of log lines; auto is text on a terminal, else JSON."),
+        ConfigurationKey(
+            "shutdown.timeout", .duration(10...3_600_000), default: "30s",
+            "How long a graceful stop may take before the rest is cut off."),
+    ]
+
+    private static let host = Kind.text(allowed: "an IP address or host name", check: isHost)
+}
+
+// What texts are allowed. Pure functions of bytes; nothing is resolved or opened here.
+extension ConfigurationKey {
+    @Sendable private static func isPlain(_ text: String) -> Bool {
+        text.utf8.count <= 4096 && !text.containsControlCharacter
+    }
+
+    private static func isVisible(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F }
+
+    @Sendable private static func isToken(_ text: String) -> Bool {
+        text.utf8.count <= 4096 && text.utf8.allSatisfy(isVisible)
+    }
+
+    @Sendable private static func isPrefix(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { isVisible($0) && $0 != 0x7B && $0 != 0x7D && $0 != 0x25 }
+    }
+
+    @Sendable private static func isHost(_ text: String) -> Bool {
+        (1...255).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x3A, 0x5F, 0x25: true
+                default: false
+                }
+            }
+    }
+
+    @Sendable private static func isUpgradePath(_ text: String) -> Bool {
+        text.utf8.first == 0x2F && text.utf8.count <= 1024
+            && text.utf8.allSatisfy { isVisible($0) && $0 != 0x3F && $0 != 0x23 }
+            && !["/", "/health", "/ready"].contains(text)
+    }
+
+    @Sendable private static func isCookieName(_ text: String) -> Bool {
+        text.utf8.count <= 256 && text.utf8.allSatisfy { isVisible($0) && !"()<>@,;:\\\"/[]?={}".utf8.contains($0) }
+    }
+
+    @Sendable private static func isOrigin(_ text: String) -> Bool {
+        if text == "*" { return true }
+        guard let (scheme, rest) = splitScheme(text), scheme == "http" || scheme == "https" else { return false }
+        let authority = rest.hasPrefix("*.") ? rest.dropFirst(2) : rest
+        return isAuthority(authority)
+    }
+
+    @Sendable private static func isRedisURL(_ text: String) -> Bool {
+        if text.isEmpty { return true }
+        guard text.utf8.count <= 4096, text.utf8.allSatisfy(isVisible), let (scheme, rest) = splitScheme(text) else {
+            return false
+        }
+        switch scheme {
+        case "unix": return rest.hasPrefix("/") && rest.utf8.count > 1
+        case "redis", "rediss":
+            let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+            let path = rest[slash...].dropFirst()
+            let authority = rest[..<slash]
+            let hostAndPort = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
+            return isAuthority(hostAndPort) && (path.isEmpty || Int(path).map { (0...65_535).contains($0) } == true)
+        default: return false
+        }
+    }
+
+    private static func splitScheme(_ text: String) -> (scheme: Substring, rest: Substring)? {
+        guard let colon = text.firstIndex(of: ":"), text[colon...].hasPrefix("://") else { return nil }
+        return (text[..<colon], text[colon...].dropFirst(3))
+    }
+
+    /// `host`, `host:port`, `[v6]` or `[v6]:port`.
+    private static func isAuthority(_ text: Substring) -> Bool {
+        let port: Substring?
+        if text.hasPrefix("[") {
+            guard let end = text.firstIndex(of: "]"), text.distance(from: text.startIndex, to: end) > 2 else {
+                return false
+            }
+            guard text.dropFirst().prefix(while: { $0 != "]" }).allSatisfy({ $0.isHexDigit || $0 == ":" || $0 == "." })
+            else { return false }
+            let rest = text[text.index(after: end)...]
+            guard rest.isEmpty || rest.first == ":" else { return false }
+            port = rest.isEmpty ? nil : rest.dropFirst()
+        } else {
+            let colon = text.firstIndex(of: ":")
+            let host = text[..<(colon ?? text.endIndex)]
+            guard !host.isEmpty, !host.contains("*"), isHost(String(host)) else { return false }
+            port = colon.map { text[text.index(after: $0)...] }
+        }
+        guard let port else { return true }
+        return Int(port).map { (1...65_535).contains($0) } == true
+    }
+}

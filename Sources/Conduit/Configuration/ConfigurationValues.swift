@@ -1,0 +1,85 @@
+/// The value of every setting after all sources were read, and everything that was wrong with them.
+package struct ConfigurationValues: Sendable {
+    private var values: [String: ConfigurationValue] = [:]
+    private var origins: [String: String] = [:]
+    private var faulty: Set<String> = []
+    /// What is wrong so far.
+    package private(set) var problems: [ConfigurationProblem] = []
+
+    /// Reads all settings from sources, the strongest first. Values that a stronger source hides are checked too.
+    package init(sources: [ConfigurationSource]) {
+        problems = sources.flatMap(\.strangers)
+        for key in ConfigurationKey.all {
+            values[key.name] = key.parse(.text(key.defaultText == "[]" ? "" : key.defaultText))
+            for source in sources.reversed() {
+                guard let raw = source.value(key) else { continue }
+                let origin = source.name(key)
+                guard let value = key.parse(raw) else {
+                    faulty.insert(key.name)
+                    problems.append(
+                        ConfigurationProblem(key: key.name, source: origin, message: key.complaint(about: raw)))
+                    continue
+                }
+                values[key.name] = value
+                origins[key.name] = origin
+            }
+        }
+    }
+
+    /// Notes that a value doesn't fit with others. Said only when each of `keys` is in order by itself.
+    package mutating func contradiction(_ keys: String..., message: String) {
+        guard let first = keys.first, faulty.isDisjoint(with: keys) else { return }
+        // The first key that was set by somebody is the one to look at.
+        let blamed = keys.first { origins[$0] != nil } ?? first
+        problems.append(ConfigurationProblem(key: blamed, source: origin(blamed), message: message))
+    }
+
+    /// Where the value of a setting came from.
+    package func origin(_ name: String) -> String { origins[name] ?? "default" }
+
+    /// Whether somebody set it.
+    package func isSet(_ name: String) -> Bool { origins[name] != nil }
+
+    /// A whole number.
+    package func integer(_ name: String) -> Int {
+        guard case .integer(let value)? = values[name] else { preconditionFailure("\(name) is no integer") }
+        return value
+    }
+
+    /// A duration.
+    package func milliseconds(_ name: String) -> Int {
+        guard case .milliseconds(let value)? = values[name] else { preconditionFailure("\(name) is no duration") }
+        return value
+    }
+
+    /// A switch.
+    package func boolean(_ name: String) -> Bool {
+        guard case .boolean(let value)? = values[name] else { preconditionFailure("\(name) is no boolean") }
+        return value
+    }
+
+    /// Text or a choice.
+    package func text(_ name: String) -> String {
+        guard case .text(let value)? = values[name] else { preconditionFailure("\(name) is no text") }
+        return value
+    }
+
+    /// A list.
+    package func list(_ name: String) -> [String] {
+        guard case .list(let value)? = values[name] else { preconditionFailure("\(name) is no list") }
+        return value
+    }
+
+    /// As an operator writes it; secrets are hidden.
+    package func shown(_ key: ConfigurationKey) -> String {
+        guard let value = values[key.name] else { return "" }
+        switch value {
+        case .text(let text) where key.isSecret: return text.isEmpty ? "" : "(hidden)"
+        case .text(let text): return text
+        case .integer(let number): return String(number)
+        case .milliseconds(let number): return DurationText.write(number)
+        case .boolean(let flag): return String(flag)
+        case .list(let items): return items.joined(separator: ",")
+        }
+    }
+}

@@ -1,0 +1,137 @@
+import ConduitAdmin
+import ConduitCore
+import ConduitHub
+import ConduitTelemetry
+import Foundation
+import Logging
+
+extension NodeConfiguration {
+    /// Reads the settings of a node: overrides win over environment variables, those over the file, that over the
+    /// defaults. Docs/configuration.md lists them all.
+    ///
+    /// - Parameters:
+    ///   - overrides: what the command line says.
+    ///   - variables: those that begin with `CONDUIT_` count; the process's own when `nil`.
+    ///   - file: a YAML or JSON file; without one, `CONDUIT_CONFIG` may name it.
+    /// - Throws: every problem at once.
+    public static func load(
+        overrides: [ConfigurationOverride] = [],
+        environment variables: [String: String]? = nil,
+        file: String? = nil
+    ) throws(ConfigurationError) -> NodeConfiguration {
+        let environment = variables ?? ProcessInfo.processInfo.environment
+        var sources = [ConfigurationSource.overrides(overrides), .environment(environment)]
+        var fileProblems: [ConfigurationProblem] = []
+        let named = environment[ConfigurationSource.configurationFileVariable] ?? ""
+        if let path = file ?? (named.isEmpty ? nil : named) {
+            do {
+                sources.append(try .file(path))
+            } catch {
+                fileProblems = error.problems
+            }
+        }
+        var values = ConfigurationValues(sources: sources)
+        let configuration = NodeConfiguration(checking: &values)
+        let problems = fileProblems + values.problems
+        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
+        return configuration
+    }
+
+    private init(checking values: inout ConfigurationValues) {
+        if let id = NodeID(values.text("node.id")) { self.init(nodeID: id) } else { self.init() }
+        eventLoops = values.integer("node.event-loops")
+        hub = Self.hub(values)
+        admin = Self.admin(values)
+        logLevel = Logger.Level(rawValue: values.text("log.level")) ?? .info
+        logFormat = LogFormat(rawValue: values.text("log.format")) ?? .auto
+        shutdownTimeout = .milliseconds(values.milliseconds("shutdown.timeout"))
+        Self.findContradictions(in: &values)
+    }
+
+    private static func hub(_ values: ConfigurationValues) -> HubConfiguration {
+        var hub = HubConfiguration()
+        hub.messageBytes = values.integer("limits.message-bytes")
+        hub.roomsPerClient = values.integer("limits.rooms-per-client")
+        hub.membersPerRoom = values.integer("limits.members-per-room")
+        hub.pendingBytes = values.integer("limits.pending-bytes")
+        hub.handlerQueue = values.integer("limits.handler-queue")
+        hub.pingIntervalMilliseconds = values.milliseconds("heartbeat.ping-interval")
+        hub.idleTimeoutMilliseconds = values.milliseconds("heartbeat.timeout")
+        hub.writeTimeoutMilliseconds = values.milliseconds("heartbeat.write-timeout")
+        hub.readTimeoutMilliseconds = values.milliseconds("heartbeat.read-timeout")
+        return hub
+    }
+
+    private static func admin(_ values: ConfigurationValues) -> AdminConfiguration {
+        var admin = AdminConfiguration()
+        admin.isEnabled = values.boolean("admin.enabled")
+        admin.host = values.text("admin.host")
+        admin.port = values.integer("admin.port")
+        admin.token = values.text("admin.token")
+        return admin
+    }
+
+    /// Values that are well-formed by themselves and make no sense together.
+    private static func findContradictions(in values: inout ConfigurationValues) {
+        let ping = values.milliseconds("heartbeat.ping-interval")
+        if values.milliseconds("heartbeat.timeout") <= ping {
+            values.contradiction(
+                "heartbeat.timeout", "heartbeat.ping-interval",
+                message: "heartbeat.timeout must be longer than heartbeat.ping-interval (\(DurationText.write(ping)))")
+        }
+        let beat = values.milliseconds("cluster.heartbeat")
+        if values.milliseconds("cluster.lease") <= 2 * beat {
+            values.contradiction(
+                "cluster.lease", "cluster.heartbeat",
+                message: "cluster.lease must be longer than twice cluster.heartbeat (\(DurationText.write(beat)))")
+        }
+        let first = values.milliseconds("redis.reconnect-min")
+        if first > values.milliseconds("redis.reconnect-max") {
+            values.contradiction(
+                "redis.reconnect-min", "redis.reconnect-max",
+                message: "redis.reconnect-min must not be longer than redis.reconnect-max")
+        }
+        if values.integer("limits.pending-bytes") < values.integer("limits.message-bytes") {
+            values.contradiction(
+                "limits.pending-bytes", "limits.message-bytes",
+                message: "limits.pending-bytes must not be less than limits.message-bytes, "
+                    + "or the largest message would close each client that it is for")
+        }
+        findContradictionsOfPorts(in: &values)
+        findContradictionsOfRedis(in: &values)
+    }
+
+    private static func findContradictionsOfPorts(in values: inout ConfigurationValues) {
+        guard values.boolean("admin.enabled") else { return }
+        let host = values.text("admin.host")
+        if !AdminConfiguration.isLoopback(host), values.text("admin.token").isEmpty {
+            values.contradiction(
+                "admin.host", "admin.token",
+                message: "admin.host \(ConfigurationKey.quoted(host)) can be reached by other machines, "
+                    + "so admin.token must be set; allowed without a token: 127.0.0.1, ::1, localhost")
+        }
+        let port = values.integer("admin.port")
+        if port != 0, port == values.integer("http.port"), host == values.text("http.host") {
+            values.contradiction(
+                "admin.port", "http.port", message: "admin.port and http.port are both \(port); they must differ")
+        }
+    }
+
+    private static func findContradictionsOfRedis(in values: inout ConfigurationValues) {
+        let url = values.text("redis.url")
+        let authority = url.split(separator: "/", omittingEmptySubsequences: false).dropFirst(2).first ?? ""
+        if authority.contains("@"), values.isSet("redis.password") || values.isSet("redis.username") {
+            values.contradiction(
+                "redis.password", "redis.username", "redis.url",
+                message: "redis.url names a user or password already; give them in one place")
+        }
+        if !values.text("redis.username").isEmpty, values.text("redis.password").isEmpty {
+            values.contradiction(
+                "redis.username", "redis.password", message: "redis.username needs redis.password")
+        }
+        let authorities = values.text("redis.tls.ca-file")
+        if !authorities.isEmpty, !FileManager.default.isReadableFile(atPath: authorities) {
+            values.contradiction("redis.tls.ca-file", message: "\(ConfigurationKey.quoted(authorities)) can't be read")
+        }
+    }
+}

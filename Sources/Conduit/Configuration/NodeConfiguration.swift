@@ -1,0 +1,51 @@
+public import ConduitAdmin
+public import ConduitCore
+public import ConduitHub
+public import ConduitTelemetry
+import Foundation
+public import Logging
+
+/// Every setting of a node. Made by hand for embedding, or read from flags, environment and file by
+/// ``load(overrides:environment:file:)``.
+public struct NodeConfiguration: Sendable {
+    /// The node's name, unique in its cluster.
+    public var nodeID: NodeID
+    /// Threads that carry connections; 0 is one a core, at most 64.
+    public var eventLoops = 0
+    /// Limits and times of clients.
+    public var hub = HubConfiguration()
+    /// The operator's port.
+    public var admin = AdminConfiguration()
+    /// Least level of log lines that are written.
+    public var logLevel = Logger.Level.info
+    /// Form of log lines.
+    public var logFormat = LogFormat.auto
+    /// How long a graceful stop may take.
+    public var shutdownTimeout = Duration.seconds(30)
+
+    /// The defaults, and a name made from the host's and four random characters.
+    public init() {
+        var generator = SystemRandomNumberGenerator()
+        self.nodeID = Self.generatedName(
+            host: Self.hostName(), suffix: randomText(4, using: &generator), using: &generator)
+    }
+
+    /// The defaults under a given name.
+    public init(nodeID: NodeID) { self.nodeID = nodeID }
+
+    /// `Web_01.example` becomes `Web_01.example-x3f9`; what a node id can't hold becomes `-`.
+    package static func generatedName(
+        host: String, suffix: String, using generator: inout some RandomNumberGenerator
+    ) -> NodeID {
+        let allowed = host.unicodeScalars.prefix(48).map { scalar -> Character in
+            NodeID(String(scalar)) == nil ? "-" : Character(scalar)
+        }
+        let name = allowed.isEmpty ? "node" : String(allowed)
+        return NodeID(name + "-" + suffix) ?? .random(using: &generator)
+    }
+
+    private static func hostName() -> String {
+        let data = FileManager.default.contents(atPath: "/proc/sys/kernel/hostname") ?? Data()
+        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}

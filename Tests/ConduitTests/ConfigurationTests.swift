@@ -1,0 +1,294 @@
+import Conduit
+import ConduitAdmin
+import ConduitCore
+import ConduitHub
+import Foundation
+import Testing
+
+/// A file in a folder of its own, gone with the test.
+struct TemporaryFile: ~Copyable {
+    let folder: URL
+    let path: String
+
+    init(_ name: String, _ content: String) throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent("conduit-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let file = folder.appendingPathComponent(name)
+        try Data(content.utf8).write(to: file)
+        path = file.path
+    }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
+}
+
+private func problems(
+    _ environment: [String: String] = [:], file: String? = nil, overrides: [ConfigurationOverride] = []
+) -> [String] {
+    do throws(ConfigurationError) {
+        _ = try NodeConfiguration.load(overrides: overrides, environment: environment, file: file)
+        return []
+    } catch {
+        return error.problems.map(\.description)
+    }
+}
+
+@Suite struct ConfigurationKeyTests {
+    @Test(arguments: ConfigurationKey.all.map(\.name))
+    func defaultIsAllowedAndTheNameMakesTheVariable(name: String) throws {
+        let key = try #require(ConfigurationKey.named(name))
+        #expect(key.parse(.text(key.defaultText == "[]" ? "" : key.defaultText)) != nil)
+        #expect(
+            key.environmentName
+                == "CONDUIT_"
+                + name.uppercased().replacingOccurrences(of: ".", with: "_")
+                .replacingOccurrences(of: "-", with: "_"))
+        #expect(key.summary.hasSuffix("."))
+        #expect(ConfigurationKey.all.filter { $0.name == name }.count == 1)
+        #expect(ConfigurationKey.all.filter { $0.environmentName == key.environmentName }.count == 1)
+    }
+
+    /// What the contract promises, written out once more.
+    @Test func defaultsAreThoseOfTheContract() {
+        let expected = """
+            node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.path=/ws http.example-client=true \
+            http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
+            http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
+            limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
+            heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
+            redis.url= redis.prefix=conduit redis.username= redis.password= redis.connect-timeout=2s \
+            redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
+            redis.outbox-age=30s redis.unsubscribe-linger=2s redis.tls.ca-file= redis.tls.verify=true \
+            cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
+            presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
+            admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
+            """
+        #expect(ConfigurationKey.all.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
+    }
+
+    /// One good and one bad value of every key; a key without a row fails.
+    private static let samples: [String: (good: String, bad: String)] = [
+        "node.id": ("web-1.a_B", "web 1"), "node.event-loops": ("64", "65"), "http.host": ("::", "a b"),
+        "http.port": ("0", "65536"), "http.path": ("/socket/v1", "/health"), "http.example-client": ("false", "no"),
+        "http.origins": ("https://a.example:8443, https://*.b.example,*", "a.example"),
+        "http.handshake-timeout": ("250ms", "10"), "http.max-header-bytes": ("65536", "16k"),
+        "http.token-cookie": ("", "a;b"), "http.backlog": ("1", "0"), "limits.message-bytes": ("1024", "1"),
+        "limits.rooms-per-client": ("1", "0"), "limits.members-per-room": ("5", "-1"),
+        "limits.pending-bytes": ("2000000", "1e6"), "limits.connections": ("100", "none"),
+        "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
+        "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
+        "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
+        "redis.url": ("redis://:pw@[::1]:6380/2", "redis+cluster://a"), "redis.prefix": ("shop:prod", "a{b}"),
+        "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
+        "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
+        "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
+        "redis.unsubscribe-linger": ("0ms", "-"), "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
+        "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
+        "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
+        "presence.diff-interval": ("1s", ""), "ready.degraded-status": ("503", "404"), "admin.enabled": ("false", "1"),
+        "admin.host": ("localhost", ""), "admin.port": ("0", "80a"), "admin.token": ("s3cret", "a b"),
+        "log.level": ("debug", "verbose"), "log.format": ("json", "xml"),
+        "shutdown.timeout": ("5m", "99999999999999999999h"),
+    ]
+
+    @Test(arguments: ConfigurationKey.all.map(\.name))
+    func goodValuesPassAndBadOnesNameKeySourceAndWhatIsAllowed(name: String) throws {
+        let key = try #require(ConfigurationKey.named(name))
+        let sample = try #require(Self.samples[name], "no sample")
+        #expect(problems([key.environmentName: sample.good]) == [])
+        let found = problems([key.environmentName: sample.bad])
+        #expect(found.count == 1, "\(found)")
+        let line = try #require(found.first)
+        #expect(line.hasPrefix("\(name) (environment \(key.environmentName)): "))
+        #expect(line.hasSuffix("; allowed: " + key.allowed))
+        #expect(!line.contains("\n"))
+        if key.isSecret { #expect(!line.contains(sample.bad)) }
+    }
+
+    @Test(arguments: [
+        ("redis://h", true), ("redis://h:1/0", true), ("rediss://u:p%40x@h.example:6379", true),
+        ("unix:///run/r.sock", true),
+        ("redis://", false), ("redis://h:0", false), ("redis://h/x", false), ("http://h", false), ("h:6379", false),
+        ("redis+sentinel://a,b/m", false), ("redis://a,b", false), ("unix://x", false), ("redis://[::1", false),
+    ])
+    func redisURLsAreCheckedByShape(url: String, good: Bool) throws {
+        #expect((ConfigurationKey.named("redis.url")?.parse(.text(url)) != nil) == good)
+    }
+
+    @Test(
+        arguments: [
+            ("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("0", 0), ("", nil), ("s", nil),
+            ("5", nil),
+            ("5 s", nil), ("+5s", nil), ("5S", nil), ("9223372036854775807h", nil), ("٣s", nil),
+        ] as [(String, Int?)])
+    func durationsNeedAUnit(text: String, milliseconds: Int?) {
+        #expect(DurationText.read(text) == milliseconds)
+        if let milliseconds { #expect(DurationText.read(DurationText.write(milliseconds)) == milliseconds) }
+    }
+}
+
+@Suite struct ConfigurationLoadTests {
+    @Test func withoutSourcesAllIsDefault() throws {
+        let node = try NodeConfiguration.load(environment: [:])
+        #expect(node.hub.messageBytes == 524_288)
+        #expect(node.hub.idleTimeoutMilliseconds == 60_000)
+        #expect(node.admin.port == 8181)
+        #expect(node.shutdownTimeout == .seconds(30))
+        #expect(node.nodeID.rawValue.utf8.count >= 6)
+        #expect(try NodeConfiguration.load(environment: [:]).nodeID != node.nodeID)
+    }
+
+    @Test func strongerSourcesWin() throws {
+        let file = try TemporaryFile("c.yaml", "admin: {port: 1}\nlimits: {rooms-per-client: 1, handler-queue: 1}\n")
+        let node = try NodeConfiguration.load(
+            overrides: [ConfigurationOverride(key: "admin.port", value: "3", source: "--admin-port")],
+            environment: ["CONDUIT_ADMIN_PORT": "2", "CONDUIT_LIMITS_ROOMS_PER_CLIENT": "2", "PATH": "/"],
+            file: file.path)
+        #expect(node.admin.port == 3)
+        #expect(node.hub.roomsPerClient == 2)
+        #expect(node.hub.handlerQueue == 1)
+        #expect(node.hub.membersPerRoom == 100_000)
+    }
+
+    @Test(arguments: [
+        ("c.yaml", "node:\n  id: a\nhttp:\n  origins:\n    - https://a.example\n    - '*'\nadmin:\n  enabled: false\n"),
+        ("c.yml", "node.id: a\nadmin.enabled: false\n"),
+        ("c.json", #"{"node": {"id": "a"}, "http": {"origins": ["*"], "path": null}, "admin": {"enabled": false}}"#),
+    ])
+    func filesAreReadByTheirExtension(name: String, content: String) throws {
+        let file = try TemporaryFile(name, content)
+        let node = try NodeConfiguration.load(environment: [:], file: file.path)
+        #expect(node.nodeID.rawValue == "a")
+        #expect(!node.admin.isEnabled)
+        let named = try NodeConfiguration.load(environment: ["CONDUIT_CONFIG": file.path])
+        #expect(named.nodeID.rawValue == "a")
+    }
+
+    @Test func allProblemsComeAtOnce() throws {
+        let file = try TemporaryFile(
+            "c.yaml",
+            """
+            http:
+              prot: 8080
+              port: [1, 2]
+            limits: 5
+            cluster:
+              lease: 2s
+            redis:
+              url: redis+sentinel://secret@a
+            """)
+        let found = problems(
+            [
+                "CONDUIT_HTPP_PORT": "1", "CONDUIT_HEARTBEAT_TIMEOUT": "10s", "CONDUIT_ADMIN_HOST": "0.0.0.0",
+                "CONDUIT_LOG_LEVEL": "loud",
+            ],
+            file: file.path,
+            overrides: [
+                ConfigurationOverride(key: "http.port", value: "99999", source: "--port"),
+                ConfigurationOverride(key: "redis.reconnect-min", value: "5s", source: "--set"),
+            ])
+        let expected = [
+            "CONDUIT_HTPP_PORT (environment): no such setting; did you mean CONDUIT_HTTP_PORT?",
+            "http.prot (file \(file.path)): no such setting; did you mean http.port?",
+            "limits (file \(file.path)): this is a group of settings, not a setting",
+            "http.port (file \(file.path)): [\"1\", \"2\"] is not allowed; allowed: a whole number from 0 to 65535",
+            "http.port (--port): \"99999\" is not allowed; allowed: a whole number from 0 to 65535",
+            "redis.url (file \(file.path)): this value is not allowed; allowed: "
+                + "redis://[user:password@]host[:port][/database], rediss://…, unix:///path/to/socket, or empty",
+            "log.level (environment CONDUIT_LOG_LEVEL): \"loud\" is not allowed; allowed: "
+                + "trace, debug, info, notice, warning, error, critical",
+            "heartbeat.timeout (environment CONDUIT_HEARTBEAT_TIMEOUT): "
+                + "heartbeat.timeout must be longer than heartbeat.ping-interval (30s)",
+            "cluster.lease (file \(file.path)): cluster.lease must be longer than twice cluster.heartbeat (1s)",
+            "redis.reconnect-min (--set): redis.reconnect-min must not be longer than redis.reconnect-max",
+            "admin.host (environment CONDUIT_ADMIN_HOST): admin.host \"0.0.0.0\" can be reached by other machines, "
+                + "so admin.token must be set; allowed without a token: 127.0.0.1, ::1, localhost",
+        ]
+        #expect(found == expected)
+        #expect(!found.joined().contains("secret"))
+    }
+
+    @Test(arguments: [
+        ("c.yaml", "a: [1\npassword: s3cr3t", "not good YAML: "), ("c.yaml", "- 1", "not good YAML: "),
+        ("c.yaml", "redis:\n  password: \"s3cr3t", "not good YAML: "),
+        ("c.json", "{\"redis\": {\"password\": s3cr3t}}", "not good JSON: "), ("c.json", "[]", "not good JSON: "),
+        ("c.toml", "", "the name must end in .yaml, .yml or .json"), ("c.yaml", "a: \u{FEFF}\u{1}", "not good YAML: "),
+    ])
+    func brokenFilesAreOneProblemAndQuoteNothing(name: String, content: String, message: String) throws {
+        let file = try TemporaryFile(name, content)
+        let found = problems(file: file.path)
+        #expect(found.count == 1)
+        #expect(found.first?.hasPrefix("--config (file \(file.path)): " + message) == true, "\(found)")
+        #expect(found.first?.contains("s3cr3t") == false)
+        #expect(found.first?.contains("\n") == false)
+    }
+
+    @Test func missingFileIsSaidWithTheOtherProblems() {
+        let found = problems(["CONDUIT_HTTP_PORT": "x"], file: "/nowhere/c.yaml")
+        #expect(found.count == 2)
+        #expect(found.first == "--config (file /nowhere/c.yaml): can't be read: no such file")
+    }
+
+    @Test(arguments: [
+        (#"{"http": {"port": true}}"#, "http.port"), (#"{"http": {"example-client": 1}}"#, "http.example-client"),
+        (#"{"http": {"origins": "a"}}"#, "http.origins"), (#"{"http": {"port": 80.5}}"#, "http.port"),
+        (#"{"log": {"level": ["info"]}}"#, "log.level"),
+    ])
+    func wrongTypesInJSONAreProblems(content: String, key: String) throws {
+        let file = try TemporaryFile("c.json", content)
+        let found = problems(file: file.path)
+        #expect(found.count == 1)
+        #expect(found.first?.hasPrefix(key) == true, "\(found)")
+    }
+
+    @Test func emptyYAMLFilesAreFine() throws {
+        for content in ["", "# nothing\n", "---\n\n"] {
+            let file = try TemporaryFile("c.yaml", content)
+            #expect(problems(file: file.path) == [])
+        }
+    }
+
+    @Test func variablesOfServiceLinksAreNoSettings() {
+        #expect(
+            problems([
+                "CONDUIT_SERVICE_HOST": "10.0.0.1", "CONDUIT_SERVICE_PORT_WEB": "80",
+                "CONDUIT_PORT": "tcp://10.0.0.1:80",
+                "CONDUIT_PORT_80_TCP_ADDR": "10.0.0.1", "CONDUIT_REDIS_PORT_6379_TCP": "tcp://10.0.0.1:6379",
+            ]) == [])
+    }
+
+    @Test func contradictionsOfRedisAreFound() {
+        #expect(
+            problems(["CONDUIT_REDIS_URL": "redis://u:pw@h", "CONDUIT_REDIS_PASSWORD": "pw2"])
+                == [
+                    "redis.password (environment CONDUIT_REDIS_PASSWORD): "
+                        + "redis.url names a user or password already; give them in one place"
+                ])
+        #expect(problems(["CONDUIT_REDIS_USERNAME": "u"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_TLS_CA_FILE": "/nowhere"]).count == 1)
+        #expect(problems(["CONDUIT_LIMITS_PENDING_BYTES": "2048"]).count == 1)
+        #expect(problems(["CONDUIT_HTTP_PORT": "8181"]).count == 1)
+    }
+
+    @Test func sampleFilesPassTheirOwnCheck() throws {
+        let yaml = try TemporaryFile("sample.yaml", ConfigurationDocument.yaml)
+        #expect(problems(file: yaml.path) == [])
+        var variables: [String: String] = [:]
+        for line in ConfigurationDocument.environment.split(separator: "\n") where !line.hasPrefix("#") {
+            let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            variables[String(parts[0])] = String(parts[1])
+        }
+        #expect(variables.count == ConfigurationKey.all.count)
+        #expect(problems(variables) == [])
+        // Every setting is in the sample under its own name: each one, changed there, arrives.
+        for key in ConfigurationKey.all where key.defaultText == "true" {
+            let name = try #require(key.components.last)
+            #expect(ConfigurationDocument.yaml.contains("\(name): true"))
+        }
+    }
+
+    @Test(arguments: [("Web_01.example", "Web_01.example-abcd"), ("a b/ü", "a-b---abcd"), ("", "node-abcd")])
+    func namesAreMadeFromTheHost(host: String, name: String) {
+        var generator = SystemRandomNumberGenerator()
+        #expect(NodeConfiguration.generatedName(host: host, suffix: "abcd", using: &generator).rawValue == name)
+    }
+}

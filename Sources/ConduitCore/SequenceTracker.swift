@@ -1,0 +1,97 @@
+/// Sees for each channel and origin whether messages are missing or come twice.
+///
+/// Bounded: when more channels and origins are known than allowed, everything is forgotten at once, and the next
+/// message of each counts as its first. Nothing is lost by that but the knowledge of one possible gap.
+package struct SequenceTracker: Sendable {
+    /// What a sequence number says.
+    package enum Verdict: Hashable, Sendable {
+        /// The next one, or the first ever seen.
+        case inOrder
+        /// Seen before: to be dropped.
+        case duplicate
+        /// So many messages before this one never arrived.
+        case gap(UInt64)
+    }
+
+    private struct Origin {
+        var incarnation: UInt64
+        var last: UInt64
+    }
+
+    private var origins: [BusTopic: [NodeID: Origin]] = [:]
+    /// Pairs of channel and origin that are remembered.
+    package private(set) var count = 0
+    private let limit: Int
+
+    /// Remembers at most `limit` pairs.
+    package init(limit: Int = 200_000) { self.limit = max(1, limit) }
+
+    /// Classifies `count` messages that begin with number `first`. `startsRun`: the origin has forgotten its count
+    /// for this channel and begins anew above every number that it ever gave, so a jump is no gap.
+    package mutating func observe(
+        _ topic: BusTopic, origin: NodeID, incarnation: UInt64, first: UInt64, count messages: UInt64, startsRun: Bool
+    ) -> Verdict {
+        let last = first &+ (messages &- 1)
+        guard messages > 0, last >= first else { return .duplicate }
+        guard let known = origins[topic]?[origin] else {
+            if count >= limit { forgetAll() }
+            origins[topic, default: [:]][origin] = Origin(incarnation: incarnation, last: last)
+            count += 1
+            return .inOrder
+        }
+        guard known.incarnation == incarnation else {
+            origins[topic]?[origin] = Origin(incarnation: incarnation, last: last)
+            return .inOrder
+        }
+        guard first > known.last else { return .duplicate }
+        origins[topic]?[origin]?.last = last
+        let missing = first - known.last - 1
+        return missing == 0 || startsRun ? .inOrder : .gap(missing)
+    }
+
+    /// The channel isn't listened to any more: what is missed from now on is no gap.
+    package mutating func forget(_ topic: BusTopic) {
+        count -= origins.removeValue(forKey: topic)?.count ?? 0
+    }
+
+    /// The node is gone for good.
+    package mutating func forget(_ node: NodeID) {
+        for topic in origins.keys where origins[topic]?.removeValue(forKey: node) != nil {
+            count -= 1
+            if origins[topic]?.isEmpty == true { origins[topic] = nil }
+        }
+    }
+
+    private mutating func forgetAll() {
+        origins.removeAll()
+        count = 0
+    }
+}
+
+/// Numbers what this node sends, for each channel by itself.
+///
+/// Bounded: over the limit all counts are forgotten and go on above the highest number ever given, marked as a new
+/// run, so receivers neither drop them as duplicates nor count a gap.
+package struct SequenceSource: Sendable {
+    private var last: [BusTopic: UInt64] = [:]
+    private var highest: UInt64 = 0
+    private var base: UInt64 = 0
+    private let limit: Int
+
+    /// Remembers at most `limit` channels.
+    package init(limit: Int = 100_000) { self.limit = max(1, limit) }
+
+    /// The number of the first of `count` messages, and whether a new run begins with it.
+    package mutating func take(_ topic: BusTopic, count: UInt64) -> (first: UInt64, startsRun: Bool) {
+        let known = last[topic]
+        if known == nil, last.count >= limit {
+            last.removeAll(keepingCapacity: true)
+            base = highest
+        }
+        let previous = known ?? base
+        let newest = previous &+ count
+        last[topic] = newest
+        highest = max(highest, newest)
+        return (previous &+ 1, known == nil)
+    }
+}

@@ -1,0 +1,173 @@
+package import ConduitCore
+package import NIOCore
+
+/// An entry of ``NodeEnvelope/Kind/send``.
+package struct NodeSend: Sendable {
+    /// Under which number the origin counts the answers; 0 when it doesn't.
+    package let request: UInt64
+    /// The client; `nil` for the user of the channel.
+    package let client: ClientID?
+    /// The envelope's JSON.
+    package let json: ByteBuffer
+
+    package init(request: UInt64, client: ClientID?, json: ByteBuffer) {
+        self.request = request
+        self.client = client
+        self.json = json
+    }
+
+    /// Reads an entry; `nil` for anything malformed.
+    package init?(_ entry: ByteBuffer) {
+        var buffer = entry
+        guard let request = buffer.readInteger(as: UInt64.self), let length = buffer.readInteger(as: UInt8.self),
+            let name = buffer.readString(length: Int(length))
+        else { return nil }
+        let client = ClientID(name)
+        guard client != nil || length == 0, buffer.readableBytes > 0 else { return nil }
+        self.init(request: request, client: client, json: buffer)
+    }
+
+    /// Writes the entry.
+    package func write(to buffer: inout ByteBuffer) {
+        buffer.writeInteger(request)
+        buffer.writeShortText(client?.rawValue ?? "")
+        buffer.writeImmutableBuffer(json)
+    }
+}
+
+/// An entry of ``NodeEnvelope/Kind/presence``: 1 byte, then
+/// for 1 (joined) the member's JSON as it stands in Redis,
+/// for 2 (left) 1 byte reason (1 left, 2 disconnected, 3 node lost) and the client id.
+package enum PresenceNews: Sendable, Hashable {
+    case joined(Member)
+    case left(ClientID, LeaveReason)
+
+    private static let reasons: [LeaveReason] = [.left, .disconnected, .nodeLost]
+
+    /// Reads an entry; `nil` for anything malformed.
+    package init?(_ entry: ByteBuffer) {
+        var buffer = entry
+        switch buffer.readInteger(as: UInt8.self) {
+        case 1:
+            guard let member = MemberCodec.decode(buffer) else { return nil }
+            self = .joined(member)
+        case 2:
+            guard let number = buffer.readInteger(as: UInt8.self), (1...Self.reasons.count).contains(Int(number)),
+                let client = ClientID(String(buffer: buffer))
+            else { return nil }
+            self = .left(client, Self.reasons[Int(number) - 1])
+        default: return nil
+        }
+    }
+
+    /// Writes the entry.
+    package func write(to buffer: inout ByteBuffer) {
+        switch self {
+        case .joined(let member):
+            buffer.writeInteger(1 as UInt8)
+            buffer.writeMember(member)
+        case .left(let client, let reason):
+            buffer.writeInteger(2 as UInt8)
+            buffer.writeInteger(UInt8(clamping: (Self.reasons.firstIndex(of: reason) ?? 0) + 1))
+            buffer.writeString(client.rawValue)
+        }
+    }
+}
+
+/// An entry of ``NodeEnvelope/Kind/control``: 1 byte, then
+/// for 1 (hello: this node listens again) nothing,
+/// for 2 (answer to a hello) nothing,
+/// for 3 (a node is down) 1 byte reason (1 lost, 2 shutdown), 1 byte length and the node id,
+/// for 4 (answer to a counted send) 8 bytes request number and 4 bytes connections,
+/// for 5 (disconnect) 2 bytes close code, 1 byte target (1 user, 2 client), 1 byte length and the target.
+package enum ControlMessage: Sendable, Hashable {
+    /// Why a node is down.
+    package enum DownReason: UInt8, Sendable, Hashable {
+        case lost = 1
+        case shutdown = 2
+    }
+
+    /// Whom a disconnect concerns.
+    package enum Target: Sendable, Hashable {
+        case user(UserID)
+        case client(ClientID)
+    }
+
+    case hello
+    case helloAnswer
+    case nodeDown(NodeID, DownReason)
+    case delivered(request: UInt64, count: UInt32)
+    case disconnect(Target, code: UInt16)
+
+    /// Reads an entry; `nil` for anything malformed.
+    package init?(_ entry: ByteBuffer) {
+        var buffer = entry
+        switch buffer.readInteger(as: UInt8.self) {
+        case 1: self = .hello
+        case 2: self = .helloAnswer
+        case 3:
+            guard let reason = buffer.readInteger(as: UInt8.self).flatMap(DownReason.init(rawValue:)),
+                let node = buffer.readShortText().flatMap({ NodeID($0) })
+            else { return nil }
+            self = .nodeDown(node, reason)
+        case 4:
+            guard let request = buffer.readInteger(as: UInt64.self), let count = buffer.readInteger(as: UInt32.self)
+            else { return nil }
+            self = .delivered(request: request, count: count)
+        case 5:
+            guard let code = buffer.readInteger(as: UInt16.self), let kind = buffer.readInteger(as: UInt8.self),
+                let name = buffer.readShortText()
+            else { return nil }
+            switch kind {
+            case 1:
+                guard let user = UserID(name) else { return nil }
+                self = .disconnect(.user(user), code: code)
+            case 2:
+                guard let client = ClientID(name) else { return nil }
+                self = .disconnect(.client(client), code: code)
+            default: return nil
+            }
+        default: return nil
+        }
+        guard buffer.readableBytes == 0 else { return nil }
+    }
+
+    /// Writes the entry.
+    package func write(to buffer: inout ByteBuffer) {
+        switch self {
+        case .hello: buffer.writeInteger(1 as UInt8)
+        case .helloAnswer: buffer.writeInteger(2 as UInt8)
+        case .nodeDown(let node, let reason):
+            buffer.writeInteger(3 as UInt8)
+            buffer.writeInteger(reason.rawValue)
+            buffer.writeShortText(node.rawValue)
+        case .delivered(let request, let count):
+            buffer.writeInteger(4 as UInt8)
+            buffer.writeInteger(request)
+            buffer.writeInteger(count)
+        case .disconnect(let target, let code):
+            buffer.writeInteger(5 as UInt8)
+            buffer.writeInteger(code)
+            switch target {
+            case .user(let user):
+                buffer.writeInteger(1 as UInt8)
+                buffer.writeShortText(user.rawValue)
+            case .client(let client):
+                buffer.writeInteger(2 as UInt8)
+                buffer.writeShortText(client.rawValue)
+            }
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// One byte length, then the text. Every name here has at most 255 bytes.
+    fileprivate mutating func writeShortText(_ text: String) {
+        writeInteger(UInt8(clamping: text.utf8.count))
+        writeString(text)
+    }
+
+    fileprivate mutating func readShortText() -> String? {
+        readInteger(as: UInt8.self).flatMap { readString(length: Int($0)) }
+    }
+}

@@ -1,0 +1,36 @@
+# The everyday commands. Each is a script in dev/ or one line of swift.
+.DEFAULT_GOAL := help
+.PHONY: help install run build test test-page lint format check clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s  %s\n", $$1, $$2 }'
+	@echo
+	@echo "  NODES=3 PORT=9000 make run   variables of make run: NODES PORT NODE_PORT ADMIN_PORT REDIS_PORT"
+	@echo "  make test FILTER=RoomTable   only the tests whose names match"
+
+install: ## Install what is missing to build and run (make run and make test do it themselves)
+	@dev/install
+
+run: ## Build, then run a cluster: Redis, NODES nodes (2), HAProxy on PORT (8000); Ctrl-C ends it
+	@exec dev/run
+
+build: install ## Build everything, with debug information
+	swift build --build-tests
+
+test: install ## Build and run every test; they start their own Redis servers
+	swift test $(if $(FILTER),--filter '$(FILTER)')
+
+test-page: ## Run a cluster and test the example page on it in headless Chromium
+	@dev/install --ci
+	@dev/with-cluster --keep-going -- dev/test-page
+
+lint: ## Format check, import directions, scripts, balancer configurations
+	@dev/lint
+
+format: ## Format all Swift files in place
+	swift format --in-place --parallel --recursive Sources Tests Examples Package.swift
+
+check: lint test ## lint and test
+
+clean: ## Remove what was built
+	swift package clean

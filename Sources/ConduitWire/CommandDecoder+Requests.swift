@@ -16,6 +16,11 @@ package struct JoinRoomRequest: Sendable, Hashable {
 package struct RecoveryPoint: Sendable, Hashable {
     package let epoch: String
     package let offset: UInt64
+
+    package init(epoch: String, offset: UInt64) {
+        self.epoch = epoch
+        self.offset = offset
+    }
 }
 
 /// A request to send to a room, or to everybody.

@@ -4,6 +4,11 @@ package struct JSONError: Error, Hashable, Sendable {
     package let message: String
     /// The byte where it shows.
     package let offset: Int
+
+    package init(message: String, offset: Int) {
+        self.message = message
+        self.offset = offset
+    }
 }
 
 /// What a JSON value is.

@@ -52,6 +52,9 @@ package struct WebSocketFrameParser: Sendable {
         partial.count > 0 || frame != nil || messageOpcode != .continuation
     }
 
+    /// Memory that is held for what is unfinished.
+    package var reservedBytes: Int { message.storageCapacity + control.storageCapacity }
+
     /// Takes bytes from `input` until one event is complete; `nil` when they are used up.
     ///
     /// After an error or a close event the parser swallows what follows and returns `nil`.

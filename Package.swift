@@ -14,6 +14,7 @@ let strict: [SwiftSetting] = [
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let http1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let concurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let ssl: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
@@ -122,7 +123,7 @@ let package = Package(
             name: "ConduitHubTests",
             dependencies: [
                 "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", nio, posix, embedded,
-                logging,
+                concurrency, logging,
             ],
             swiftSettings: strict),
         .testTarget(

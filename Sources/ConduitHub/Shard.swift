@@ -131,6 +131,9 @@ package final class Shard {
         slots[id].flatMap { clients[Int($0)] }
     }
 
+    /// The ids of all clients, in no order.
+    var ids: some Collection<ClientID> { slots.keys }
+
     func handle(of client: Client) -> ClientHandle {
         ClientHandle(id: client.id, user: client.identity.user, shard: neighbours[index])
     }

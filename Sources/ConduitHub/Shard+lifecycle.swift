@@ -33,7 +33,7 @@ extension Shard {
 
     private func waitUntilEmpty(until deadline: NIODeadline, _ promise: EventLoopPromise<Int>) {
         let rest = clients.compactMap(\.self)
-        if rest.isEmpty || NIODeadline.now() >= deadline {
+        if rest.isEmpty || eventLoop.now >= deadline {
             sweeper?.cancel()
             sweeper = nil
             for client in rest { client.context?.close(promise: nil) }

@@ -60,7 +60,7 @@ package final class Shard {
     }
 
     /// Monotonic milliseconds: what every time of a client is measured with.
-    var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+    var now: Int64 { Int64(eventLoop.now.uptimeNanoseconds / 1_000_000) }
 
     // MARK: Clients
 
@@ -159,7 +159,7 @@ package final class Shard {
         isFlushScheduled = false
         writeOutbox()
         if turnBroadcasts > 0 {
-            let elapsed = Int64(NIODeadline.now().uptimeNanoseconds / 1_000) - turnStart
+            let elapsed = Int64(eventLoop.now.uptimeNanoseconds / 1_000) - turnStart
             statistics.localDelivery.record(microseconds: elapsed, count: turnBroadcasts)
             turnBroadcasts = 0
         }

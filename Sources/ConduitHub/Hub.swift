@@ -41,6 +41,11 @@ public final class Hub: Sendable {
         return Hub(node: node, shards: all)
     }
 
+    /// Sets the way to the other nodes. Call before the first client is admitted.
+    package func connect(to relay: any HubRelay) async throws {
+        for shard in shards { try await shard.eventLoop.submit { shard.loopBound.relay = relay }.get() }
+    }
+
     /// How many shards there are.
     package var shardCount: Int { shards.count }
 
@@ -53,6 +58,15 @@ public final class Hub: Sendable {
     package func perform(_ commands: [ShardCommand], onShard index: Int) {
         guard shards.indices.contains(index) else { return }
         shards[index].execute { $0.perform(commands) }
+    }
+
+    /// The same; `done` is called on the shard's loop when the batch was carried out.
+    package func perform(_ commands: [ShardCommand], onShard index: Int, done: @escaping @Sendable () -> Void) {
+        guard shards.indices.contains(index) else { return done() }
+        shards[index].execute { shard in
+            shard.perform(commands)
+            done()
+        }
     }
 
     /// Hands the same batch to every shard.

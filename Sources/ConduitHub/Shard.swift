@@ -15,7 +15,8 @@ package final class Shard {
     let configuration: HubConfiguration
     let router: MessageRouter
     let hooks: HubHooks
-    let relay: any HubRelay
+    /// The way to the bridge; set before the first client comes.
+    var relay: any HubRelay
     let logger: Logger
     /// The doors to all shards of the node, this one too; set once by the hub.
     var neighbours: [ShardRef] = []

@@ -1,0 +1,40 @@
+import ConduitCore
+import ConduitHub
+import ConduitTelemetry
+
+/// The page of `/metrics`.
+enum AdminMetrics {
+    static func page(_ statistics: AdminStatistics, node: NodeID, readiness: AdminReadiness) -> String {
+        var page = PrometheusText()
+        page.write(
+            MetricName.info,
+            [.init(1, [(name: "node", value: node.rawValue), (name: "version", value: ConduitVersion.current)])])
+        page.write(MetricName.ready, readiness.httpStatus == 200 ? 1 : 0)
+        page.write(MetricName.degraded, readiness.status == "degraded" ? 1 : 0)
+        let hub = statistics.hub
+        page.write(MetricName.clients, hub.clients)
+        page.write(MetricName.users, hub.users)
+        page.write(MetricName.rooms, hub.rooms)
+        page.write(MetricName.memberships, hub.memberships)
+        page.write(MetricName.accepted, hub.accepted)
+        page.write(
+            MetricName.closed,
+            hub.closed.sorted { $0.key < $1.key }.map { .init(Double($0.value), [(name: "code", value: "\($0.key)")]) })
+        page.write(MetricName.messagesIn, hub.messagesIn)
+        page.write(MetricName.bytesIn, hub.bytesIn)
+        page.write(MetricName.deliveries, hub.deliveries)
+        page.write(MetricName.bytesOut, hub.bytesOut)
+        page.write(MetricName.pendingBytes, hub.pendingBytes)
+        page.write(MetricName.dropped, label: "reason", hub.dropped)
+        page.write(MetricName.errors, label: "code", hub.errors)
+        page.write(MetricName.localDelivery, hub.localDelivery)
+        page.write(MetricName.loopLag, hub.loopLag)
+        page.write(MetricName.handshakes, label: "outcome", statistics.handshakes)
+        let process = statistics.process
+        page.write(MetricName.processCPU, process.cpuSeconds)
+        page.write(MetricName.processMemory, process.residentBytes)
+        page.write(MetricName.processDescriptors, process.openDescriptors)
+        page.write(MetricName.processMaxDescriptors, process.maxDescriptors)
+        return page.text
+    }
+}

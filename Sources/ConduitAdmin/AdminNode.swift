@@ -1,0 +1,124 @@
+package import ConduitCore
+package import ConduitHub
+package import ConduitTelemetry
+
+/// What the admin port asks of its node. The composition root plugs the real parts in; tests a value of their own.
+package protocol AdminNode: Sendable {
+    /// This node.
+    var nodeID: NodeID { get }
+    /// The same answer as the public `/ready`.
+    func readiness() async -> AdminReadiness
+    /// What `/metrics` shows.
+    func statistics() async -> AdminStatistics
+    /// Every node of the cluster, as far as it can be seen from here.
+    func cluster() async -> AdminCluster
+    /// One page of the roster of a room, all nodes together.
+    func presence(of room: RoomName, limit: Int, after cursor: String?) async throws(RequestError) -> AdminPresence
+    /// Sends an event; returns as soon as it is on its way.
+    func publish(_ type: String, _ payload: RawJSON, to target: AdminTarget) async throws(RequestError) -> AdminReceipt
+    /// Ends the connections of a user or a client, on whichever node they are.
+    func disconnect(_ target: AdminTarget) async throws(RequestError) -> AdminReceipt
+}
+
+/// Whom an operator's message is for.
+package enum AdminTarget: Hashable, Sendable {
+    /// The members of a room.
+    case room(RoomName)
+    /// Every client of the cluster.
+    case everybody
+    /// Every connection of a user.
+    case user(UserID)
+    /// One connection.
+    case client(ClientID)
+}
+
+/// Whether a node takes clients.
+package struct AdminReadiness: Hashable, Sendable {
+    /// `ready`, `degraded`, `starting`, `draining` or `overloaded`.
+    package var status: String
+    /// The HTTP status that says so.
+    package var httpStatus: Int
+
+    package init(status: String, httpStatus: Int) {
+        self.status = status
+        self.httpStatus = httpStatus
+    }
+}
+
+/// What became of an operator's command.
+package struct AdminReceipt: Hashable, Sendable {
+    /// Connections that were reached, where that is counted.
+    package var count: Int?
+    /// What could not be reached; the command was carried out without it.
+    package var unreachable: [String]
+
+    package init(count: Int? = nil, unreachable: [String] = []) {
+        self.count = count
+        self.unreachable = unreachable
+    }
+}
+
+/// The figures of one node for `/metrics`.
+package struct AdminStatistics: Sendable {
+    package var hub: HubStatistics
+    package var process: ProcessFigures
+    /// Requests on the public port, by what became of them.
+    package var handshakes: [String: UInt64]
+
+    package init(hub: HubStatistics, process: ProcessFigures, handshakes: [String: UInt64] = [:]) {
+        self.hub = hub
+        self.process = process
+        self.handshakes = handshakes
+    }
+}
+
+/// The cluster as one node sees it.
+package struct AdminCluster: Sendable {
+    /// One node: what it wrote of itself at its last heartbeat.
+    package struct Node: Sendable {
+        package var id: NodeID
+        /// Time since its last heartbeat; `nil` for a node alone.
+        package var heartbeatAgeMilliseconds: Int64?
+        /// The figures of redis.md, as text; numbers are shown as numbers.
+        package var fields: [String: String]
+
+        package init(id: NodeID, heartbeatAgeMilliseconds: Int64?, fields: [String: String]) {
+            self.id = id
+            self.heartbeatAgeMilliseconds = heartbeatAgeMilliseconds
+            self.fields = fields
+        }
+    }
+
+    /// `alone`, `connecting`, `connected` or `degraded`.
+    package var status: String
+    /// Sorted by id.
+    package var nodes: [Node]
+    /// What could not be asked: `redis`, or nodes by name.
+    package var unreachable: [String]
+
+    package init(status: String, nodes: [Node], unreachable: [String] = []) {
+        self.status = status
+        self.nodes = nodes
+        self.unreachable = unreachable
+    }
+}
+
+/// One page of a roster.
+package struct AdminPresence: Sendable {
+    /// Connections in the room, all pages together.
+    package var count: Int
+    /// Different users in the room.
+    package var users: Int
+    package var members: [Member]
+    /// Where the next page begins; `nil` behind the last.
+    package var cursor: String?
+    package var unreachable: [String]
+
+    package init(count: Int, users: Int, members: [Member], cursor: String? = nil, unreachable: [String] = []) {
+        self.count = count
+        self.users = users
+        self.members = members
+        self.cursor = cursor
+        self.unreachable = unreachable
+    }
+}

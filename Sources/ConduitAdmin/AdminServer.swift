@@ -1,0 +1,87 @@
+import Hummingbird
+import HummingbirdCore
+package import Logging
+package import NIOCore
+import ServiceLifecycle
+import Synchronization
+
+/// The operator's port: health, metrics and the cluster's API, on a listener of its own.
+package final class AdminServer: Service {
+    /// Most bytes of a request's body.
+    package static let maximumBodyBytes = 512 * 1024
+    /// Most connections at a time; more wait in the kernel.
+    private static let maximumConnections = 256
+
+    private let configuration: AdminConfiguration
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let serve: @Sendable (AdminServer) async throws -> Void
+    private let bound = Mutex<SocketAddress?>(nil)
+
+    /// Checks the configuration; ``run()`` listens.
+    ///
+    /// - Parameters:
+    ///   - onListening: told the address once, when connections are taken.
+    ///   - timeLimit: how long a request may take, the reading of its body too.
+    /// - Throws: ``AdminConfigurationError`` for an address that others can reach without a token.
+    package init(
+        configuration: AdminConfiguration, node: some AdminNode, eventLoopGroup: any EventLoopGroup, logger: Logger,
+        timeLimit: Duration = .seconds(15), onListening: @escaping @Sendable (SocketAddress) async -> Void = { _ in }
+    ) throws {
+        guard !configuration.token.isEmpty || AdminConfiguration.isLoopback(configuration.host) else {
+            throw AdminConfigurationError.openToOthers(host: configuration.host)
+        }
+        self.configuration = configuration
+        self.group = eventLoopGroup
+        self.logger = logger
+        let responder = AdminResponder(
+            node: node, admission: AdminGuard(token: configuration.token), timeLimit: timeLimit)
+        self.serve = { server in
+            try await server.application(responder, onListening: onListening).run()
+        }
+    }
+
+    /// Where it listens; `nil` before it does.
+    package var localAddress: SocketAddress? { bound.withLock { $0 } }
+
+    /// Serves until the task is cancelled or a graceful shutdown begins.
+    package func run() async throws { try await serve(self) }
+
+    private func application<Responder: HTTPResponder>(
+        _ responder: Responder, onListening: @escaping @Sendable (SocketAddress) async -> Void
+    ) -> Application<Responder> where Responder.Context == BasicRequestContext {
+        var quiet = logger
+        // Hummingbird logs a line for each start, stop and broken connection; the node says what matters itself.
+        quiet.logLevel = max(logger.logLevel, .warning)
+        return Application(
+            responder: responder,
+            server: .http1(
+                configuration: .init(
+                    idleTimeout: .seconds(60),
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: 8192, maxHeaderListSize: 16384, maxHeaderFieldCount: 100))),
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.host, port: configuration.port),
+                availableConnectionsDelegate: MaximumAvailableConnections(Self.maximumConnections)),
+            onServerRunning: { [self] channel in
+                guard let address = channel.localAddress else { return }
+                bound.withLock { $0 = address }
+                await onListening(address)
+            },
+            eventLoopGroupProvider: .shared(group),
+            logger: quiet)
+    }
+}
+
+/// Why an admin port is not opened.
+package enum AdminConfigurationError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// Other machines could use it and no token is asked for.
+    case openToOthers(host: String)
+
+    package var description: String {
+        switch self {
+        case .openToOthers(let host):
+            "admin.host \(host) can be reached by other machines, so admin.token must be set"
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import NIOCore
+import NIOHTTP1
+
+/// Decides what becomes of a request: a value without I/O.
+struct FrontDoor: Sendable {
+    /// What is to be done.
+    enum Decision: Sendable {
+        case answer(HTTPAnswer)
+        /// Correct and welcome, but not yet authenticated.
+        case upgrade(Handshake, HandshakeRequest)
+    }
+
+    private let configuration: GatewayConfiguration
+
+    init(configuration: GatewayConfiguration) { self.configuration = configuration }
+
+    func decide(_ head: HTTPRequestHead, remoteAddress: String?, readiness: Readiness) -> Decision {
+        do throws(Refusal) {
+            let path = HandshakeRequest.split(uri: head.uri).path
+            if path == configuration.path && (Handshake.isUpgrade(head) || !isPage(path)) {
+                return try upgrade(head, remoteAddress: remoteAddress, readiness: readiness)
+            }
+            return .answer(try page(path, head, readiness: readiness))
+        } catch {
+            return .answer(error.answer)
+        }
+    }
+
+    private func upgrade(
+        _ head: HTTPRequestHead, remoteAddress: String?, readiness: Readiness
+    ) throws(Refusal) -> Decision {
+        let handshake = try Handshake.check(head)
+        let request = HandshakeRequest(
+            head: head, remoteAddress: remoteAddress, tokenCookie: configuration.tokenCookie)
+        guard configuration.origins.allows(request) else { throw Refusal(.forbidden, "this origin may not connect") }
+        guard readiness.acceptsClients else {
+            throw Refusal(.serviceUnavailable, "the node is \(readiness.rawValue)", [("Retry-After", "1")])
+        }
+        return .upgrade(handshake, request)
+    }
+
+    // MARK: Pages
+
+    private func isPage(_ path: String) -> Bool {
+        path == "/health" || path == "/ready" || (path == "/" && configuration.exampleClient)
+    }
+
+    private func page(_ path: String, _ head: HTTPRequestHead, readiness: Readiness) throws(Refusal) -> HTTPAnswer {
+        guard isPage(path) else { throw Refusal(.notFound, "nothing is here") }
+        guard head.method == .GET || head.method == .HEAD else {
+            throw Refusal(.methodNotAllowed, "only GET and HEAD are served", [("Allow", "GET, HEAD")])
+        }
+        // Health checks of old load balancers speak HTTP/1.0 without a Host.
+        guard head.headers["Host"].count == 1 || (head.version == .http1_0 && head.headers["Host"].isEmpty) else {
+            throw Refusal(.badRequest, "exactly one Host is needed")
+        }
+        switch path {
+        case "/health":
+            return HTTPAnswer(.ok, "status", "alive")
+        case "/ready":
+            switch readiness {
+            case .ready: return HTTPAnswer(.ok, "status", readiness.rawValue)
+            case .degraded:
+                return HTTPAnswer(
+                    HTTPResponseStatus(statusCode: configuration.degradedStatus), "status", readiness.rawValue)
+            case .starting, .overloaded, .draining:
+                return HTTPAnswer(.serviceUnavailable, "status", readiness.rawValue, headers: [("Retry-After", "1")])
+            }
+        default:
+            return Self.examplePage
+        }
+    }
+
+    /// The page may run what is in it and connect by WebSocket; it loads nothing and can't be framed.
+    private static let examplePage = HTTPAnswer(
+        .ok, contentType: "text/html; charset=utf-8", body: ByteBuffer(bytes: PackageResources.example_client_html),
+        headers: [
+            (
+                "Content-Security-Policy",
+                "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; "
+                    + "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            ),
+            ("Referrer-Policy", "no-referrer"),
+        ])
+}

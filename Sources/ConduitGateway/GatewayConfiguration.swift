@@ -1,0 +1,51 @@
+import NIOCore
+
+/// Settings of the public port.
+public struct GatewayConfiguration: Sendable {
+    /// The address to listen on.
+    public var host = "127.0.0.1"
+    /// The port to listen on; 0 takes any free one.
+    public var port = 8080
+    /// Where clients upgrade.
+    public var path = "/ws"
+    /// Whether `GET /` serves the example client.
+    public var exampleClient = true
+    /// Which web pages may connect.
+    public var origins = OriginPolicy.sameHost
+    /// A connection must be upgraded or answered this long after it was accepted, in milliseconds.
+    public var handshakeTimeoutMilliseconds = 10_000
+    /// Largest head of a request in bytes.
+    public var maxHeaderBytes = 16_384
+    /// Most header fields of a request.
+    public var maxHeaderFields = 100
+    /// The cookie that may carry a token; empty for none.
+    public var tokenCookie = "conduit_token"
+    /// Connections that the kernel keeps until they are accepted.
+    public var backlog = 1024
+    /// Bytes that are read from a socket at a time.
+    public var readBufferBytes = 16_384
+    /// Most upgraded connections; 0 for no limit but the system's.
+    public var connections = 0
+    /// The status of `GET /ready` while the other nodes can't be reached.
+    public var degradedStatus = 200
+
+    /// The defaults.
+    public init() {}
+}
+
+/// Whether a node wants work: what `GET /ready` says.
+public enum Readiness: String, Sendable, CaseIterable {
+    /// Not yet.
+    case starting
+    /// Yes.
+    case ready
+    /// Yes, but the other nodes can't be reached.
+    case degraded
+    /// No: it has as much as it can do.
+    case overloaded
+    /// No: it is on its way out.
+    case draining
+
+    /// Whether new connections are taken.
+    public var acceptsClients: Bool { self == .ready || self == .degraded }
+}

@@ -46,6 +46,9 @@ package struct InterestTable: Sendable {
     /// Topics that are subscribed or on the way to be.
     package var count: Int { entries.count }
 
+    /// All of them, in no order.
+    package var topics: some Collection<BusTopic> { entries.keys }
+
     /// Topics whose SUBSCRIBE isn't sent or not confirmed yet: 0 means that nothing is missed.
     package var unconfirmed: Int { wantedCount + subscribing }
 

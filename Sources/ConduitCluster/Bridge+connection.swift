@@ -1,0 +1,165 @@
+import ConduitCore
+import ConduitHub
+import ConduitRedis
+import ConduitTelemetry
+import ConduitWire
+import Logging
+import NIOCore
+
+// From two links to a node that takes part, and back.
+extension Bridge {
+    /// Longest wait for the nodes that were there before, in milliseconds.
+    private static let greetingMilliseconds: Int64 = 3_000
+    /// Most topics in one SUBSCRIBE.
+    private static let subscribeBatch = 512
+
+    func linkReady() {
+        guard phase == .offline, let commands, let subscriptions, commands.isReady, subscriptions.isReady else {
+            return
+        }
+        phase = .subscribing
+        loadScripts()
+        probesBack = probesSent
+        // This node's own channels first: Redis confirms in order.
+        let own = [keys.channel(.everyone), keys.channel(.control), keys.channel(.node(node))]
+        subscriptions.subscribe(own)
+        interest.connectionReady()
+        subscribeWanted()
+        heartbeat()
+    }
+
+    func linkLost(_ which: String, _ error: RedisError) {
+        guard phase != .closed else { return }
+        let wasLive = phase == .live
+        if which == "subscriptions" {
+            interest.connectionLost()
+            presence.connectionLost()
+            snapshots.clear()
+            for room in Array(presence.rooms) where interest.state(of: .room(room)) == nil { forget(room) }
+            serviceChannels = 0
+        } else {
+            outbox.connectionLost()
+            abandonAssertion()
+        }
+        if phase != .offline, subscriptions?.isReady == true {
+            // The other link lost its place in the sequence of steps; its subscriptions stay.
+            presence.connectionLost()
+            snapshots.clear()
+        }
+        phase = .offline
+        greeted = []
+        expected = expected.union(directory.living)
+        guard wasLive else { return }
+        logger.warning("the cluster is out of reach", metadata: [LogKey.reason: "\(which)", LogKey.error: "\(error)"])
+        degraded()
+    }
+
+    /// The edge to degraded: said once.
+    func degraded() {
+        guard !toldDegraded else { return }
+        toldDegraded = true
+        let wall = WallClock.milliseconds
+        lostAt = wall
+        status.value = .degraded(since: wall)
+        tellRooms(.degraded)
+    }
+
+    private func tellRooms(_ state: RoomState) {
+        for case .room(let room) in interest.topics {
+            let mask = interest.shards(of: .room(room))
+            if mask != 0 { handOff.add(.observers(room, EventEncoder.roomState(state, room: room)), to: mask) }
+        }
+        needsFlush()
+    }
+
+    // MARK: Subscriptions
+
+    func subscribeWanted() {
+        guard let subscriptions, subscriptions.isReady, phase != .offline, phase != .closed else { return }
+        while true {
+            let topics = interest.takeSubscriptions(limit: Self.subscribeBatch)
+            if topics.isEmpty { break }
+            if subscriptions.subscribe(topics.map(keys.channel)) != nil {
+                // What was taken is not asked for: only a new connection puts that right.
+                return subscriptions.forceReconnect(reason: "SUBSCRIBE was not taken")
+            }
+        }
+        checkSubscribed()
+    }
+
+    func subscribed(_ channel: ByteBuffer) {
+        guard let topic = keys.topic(ofChannel: String(buffer: channel)) else { return }
+        switch topic {
+        case .everyone, .control, .node: serviceChannels += 1
+        case .room(let room):
+            if interest.confirmed(topic, now: now) { requestSnapshot(room) }
+        case .user: interest.confirmed(topic, now: now)
+        }
+        checkSubscribed()
+    }
+
+    func subscribeRefused(_ channels: [String], _ error: RedisError) {
+        logger.error(
+            "Redis refuses subscriptions; check the rights of the user",
+            metadata: [LogKey.error: "\(error)", LogKey.count: "\(channels.count)"])
+        drop("subscribe_refused", UInt64(channels.count))
+    }
+
+    func unsubscribeIdle(now: Int64) {
+        let topics = interest.takeUnsubscriptions(now: now)
+        guard !topics.isEmpty else { return }
+        for topic in topics {
+            tracker.forget(topic)
+            if case .room(let room) = topic { forget(room) }
+        }
+        subscriptions?.unsubscribe(topics.map(keys.channel))
+    }
+
+    private func checkSubscribed() {
+        guard phase == .subscribing, serviceChannels >= 3, interest.unconfirmed == 0 else { return }
+        phase = .asserting
+        sweepOwnLeftovers()
+        assertEverything()
+    }
+
+    // MARK: Greeting
+
+    /// This node's members are in Redis: say that it listens again, and wait for those who were there before.
+    func greet() {
+        guard phase == .asserting else { return }
+        phase = .greeting(until: now + Self.greetingMilliseconds)
+        publishNow(.control, .hello)
+        checkGreeted()
+    }
+
+    func greetedBy(_ peer: NodeID) {
+        guard directory.nodes[peer] != nil || expected.contains(peer) else { return }
+        greeted.insert(peer)
+        checkGreeted()
+    }
+
+    func checkGreeted() {
+        guard case .greeting = phase, expected.isSubset(of: greeted) else { return }
+        becomeLive()
+    }
+
+    func becomeLive() {
+        phase = .live
+        expected = []
+        for room in presence.rooms { requestSnapshot(room) }
+        runSnapshots()
+        pump()
+        logger.info("the cluster is in reach", metadata: [LogKey.node: "\(node)"])
+        if toldDegraded {
+            let wall = WallClock.milliseconds
+            let lost = lostAt ?? wall
+            event("redis_lost", ["at", Timestamp.text(lost)])
+            event("redis_back", ["away_ms", String(max(0, wall - lost))])
+            tellRooms(.live)
+        }
+        toldDegraded = false
+        lostAt = nil
+        status.value = .connected
+        needsFlush()
+    }
+}

@@ -1,0 +1,60 @@
+import ConduitCore
+import ConduitHub
+import ConduitTelemetry
+import ConduitWire
+
+// Commands of nodes to nodes.
+extension Bridge {
+    func receivedControl(_ topic: BusTopic, _ envelope: NodeEnvelope) {
+        guard topic == .control || topic == .node(node) else { return drop(RelayDrop.badChannel) }
+        for entry in envelope.entries {
+            guard let message = ControlMessage(entry) else {
+                drop(RelayDrop.badEntry)
+                continue
+            }
+            perform(message, from: envelope.origin)
+        }
+    }
+
+    private func perform(_ message: ControlMessage, from origin: NodeID) {
+        switch message {
+        case .hello:
+            greetedBy(origin)
+            // A node that isn't ready itself stays silent: its own hello will follow.
+            switch phase {
+            case .greeting, .live: publishNow(.node(origin), .helloAnswer)
+            case .alone, .offline, .subscribing, .asserting, .closed: break
+            }
+        case .helloAnswer: greetedBy(origin)
+        case .nodeDown(let gone, let reason):
+            // Only a node itself can say that it stops.
+            guard reason == .lost || gone == origin else { return drop(RelayDrop.badEntry) }
+            nodeIsDown(gone, reason)
+        case .delivered(let request, let count):
+            if let finished = sends.answered(request, count: Int(count)) { finish(finished) }
+        case .disconnect(let target, let code):
+            let reason = CloseReason.all.first { $0.code == code } ?? .forceDisconnect
+            disconnectLocally(target, reason)
+        }
+    }
+
+    /// Ends the connections of a user or client on every node.
+    func disconnect(_ target: ControlMessage.Target, _ reason: CloseReason) {
+        disconnectLocally(target, reason)
+        let message = ControlMessage.disconnect(target, code: reason.code)
+        switch target {
+        case .user: publishNow(.control, message)
+        case .client(let client):
+            if let holder = client.node, holder != node { publishNow(.node(holder), message) }
+        }
+    }
+
+    private func disconnectLocally(_ target: ControlMessage.Target, _ reason: CloseReason) {
+        switch target {
+        case .user(let user): handOff.add(.disconnect(.user(user), reason), to: interest.shards(of: .user(user)))
+        case .client(let client):
+            if client.node == node { handOff.add(.disconnect(.client(client), reason), to: handOff.all) }
+        }
+        needsFlush()
+    }
+}

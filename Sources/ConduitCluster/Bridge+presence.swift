@@ -1,0 +1,265 @@
+import ConduitCore
+import ConduitHub
+import ConduitRedis
+import ConduitTelemetry
+import ConduitWire
+import NIOCore
+
+/// What one turn did to the members whom this node holds in one room.
+struct PresenceTurn {
+    /// The last state of each client: a member, or gone and why.
+    var fields: [ClientID: (member: Member?, reason: LeaveReason)] = [:]
+    /// The same for the other nodes, in the order in which it happened.
+    var news = NodeEnvelopeWriter()
+}
+
+/// This node's members on their way into Redis, a few at a time.
+struct Assertion {
+    var rooms: [RoomName]
+    var clients: [ClientID] = []
+    var room: RoomName?
+    var inFlight = 0
+}
+
+// Presence of this node's own members: rosters here, hashes in Redis, news for the others.
+extension Bridge {
+    /// Members in one command.
+    private static let slice = 200
+    /// Commands of an assertion that are under way at once.
+    private static let assertionWindow = 16
+
+    func localJoined(_ member: Member, _ room: RoomName) {
+        guard configuration.presenceEnabled else { return }
+        if let change = presence.addLocal(member, to: room) { note(change, in: room) }
+        guard commands != nil else { return }
+        presenceTurn[room, default: PresenceTurn()].fields[member.client] = (member, .left)
+        presenceTurn[room]?.news.append { PresenceNews.joined(member).write(to: &$0) }
+    }
+
+    func localLeft(_ client: ClientID, _ room: RoomName, _ reason: LeaveReason) {
+        guard configuration.presenceEnabled else { return }
+        if let change = presence.removeLocal(client, from: room, reason: reason) { note(change, in: room) }
+        guard commands != nil else { return }
+        presenceTurn[room, default: PresenceTurn()].fields[client] = (nil, reason)
+        presenceTurn[room]?.news.append { PresenceNews.left(client, reason).write(to: &$0) }
+    }
+
+    /// Nobody of this node is interested in the room any more.
+    func forget(_ room: RoomName) {
+        presence.forget(room)
+        diffs.forget(room)
+        answerQueries(of: room)
+    }
+
+    /// Writes what the turn has changed, or remembers it for later.
+    func flushPresence() {
+        guard !presenceTurn.isEmpty else { return }
+        let changed = presenceTurn
+        presenceTurn.removeAll(keepingCapacity: true)
+        for (room, turn) in changed {
+            if canAssert {
+                write(turn, of: room)
+            } else {
+                remember(turn, of: room)
+            }
+        }
+    }
+
+    private func remember(_ turn: PresenceTurn, of room: RoomName) {
+        for (client, state) in turn.fields {
+            if state.member != nil {
+                tombstones[room]?[client] = nil
+                unasserted[room, default: []].insert(client)
+            } else if unasserted[room]?.remove(client) == nil {
+                tombstones[room, default: [:]][client] = state.reason
+            }
+        }
+        if unasserted[room]?.isEmpty == true { unasserted[room] = nil }
+        if tombstones[room]?.isEmpty == true { tombstones[room] = nil }
+    }
+
+    private func write(_ turn: PresenceTurn, of room: RoomName) {
+        var joined: [Member] = []
+        var left: [ClientID] = []
+        for (client, state) in turn.fields {
+            if let member = state.member {
+                joined.append(member)
+                tombstones[room]?[client] = nil
+            } else {
+                left.append(client)
+                tombstones[room, default: [:]][client] = state.reason
+            }
+        }
+        let holds = presence.count(of: room, on: node) > 0
+        // Before the first member and after the last: what this set names is cleaned up after our death.
+        if holds, assertedRooms.insert(room).inserted {
+            commands?.send(["SADD", .string(keys.rooms(of: node)), .string(room.rawValue)])
+        }
+        writeMembers(of: room, set: joined, remove: left) { _ in }
+        if !holds, assertedRooms.remove(room) != nil {
+            commands?.send(["SREM", .string(keys.rooms(of: node)), .string(room.rawValue)])
+        }
+        publishNow(.room(room), .presence, turn.news)
+    }
+
+    /// One step in Redis; `done` learns whether it was carried out.
+    func writeMembers(
+        of room: RoomName, set: [Member], remove: [ClientID], _ done: @escaping (Bool) -> Void
+    ) {
+        var arguments: [RedisArgument] = [.integer(Int64(set.count))]
+        for member in set {
+            arguments.append(.string(keys.memberField(member.client, node: member.node)))
+            arguments.append(.buffer(MemberCodec.encode(member)))
+        }
+        for client in remove {
+            guard let holder = client.node else { continue }
+            arguments.append(.string(keys.memberField(client, node: holder)))
+        }
+        evaluate(.members, keys: [keys.members(of: room)], arguments) { [weak self] result in
+            guard let self, case .success(let value) = result else { return done(false) }
+            for client in remove { self.tombstones[room]?[client] = nil }
+            if self.tombstones[room]?.isEmpty == true { self.tombstones[room] = nil }
+            if let counts = value.array, counts.count == 2, let before = counts[0].integer, let now = counts[1].integer
+            {
+                if before == 0, now > 0 { self.event("room_occupied", ["room", room.rawValue]) }
+                if before > 0, now == 0 { self.event("room_vacated", ["room", room.rawValue]) }
+            }
+            done(true)
+        }
+    }
+
+    // MARK: Assertion
+
+    /// Writes and announces all members whom this node holds, and removes those who left while Redis was away.
+    func assertEverything() {
+        guard configuration.presenceEnabled else {
+            assertion = nil
+            return greet()
+        }
+        unasserted = [:]
+        let held = presence.rooms.filter { presence.count(of: $0, on: node) > 0 }
+        assertedRooms = Set(held)
+        var rest = held[...]
+        while !rest.isEmpty {
+            let some = rest.prefix(500)
+            rest = rest.dropFirst(500)
+            commands?.send(["SADD", .string(keys.rooms(of: node))] + some.map { .string($0.rawValue) })
+        }
+        let vacated = tombstones.keys.filter { presence.count(of: $0, on: node) == 0 }
+        assertion = Assertion(rooms: held + vacated)
+        continueAssertion()
+    }
+
+    func abandonAssertion() { assertion = nil }
+
+    private func continueAssertion() {
+        while var current = assertion, current.inFlight < Self.assertionWindow {
+            guard let room = current.room else {
+                guard let next = current.rooms.popLast() else {
+                    if current.inFlight == 0 {
+                        assertion = nil
+                        greet()
+                    }
+                    return
+                }
+                current.room = next
+                current.clients = presence.members(of: next).filter { $0.node == node }.map(\.client)
+                assertion = current
+                removeTombstones(of: next)
+                continue
+            }
+            guard !current.clients.isEmpty else {
+                current.room = nil
+                assertion = current
+                continue
+            }
+            // Who has left since the list was made must not be written again.
+            let members = current.clients.suffix(Self.slice).compactMap { presence.member($0, in: room) }
+            current.clients.removeLast(min(Self.slice, current.clients.count))
+            current.inFlight += 1
+            assertion = current
+            assertSlice(members, of: room)
+        }
+    }
+
+    private func assertSlice(_ members: [Member], of room: RoomName) {
+        // Never called before this returns when the link refuses: that would recurse as deep as there are slices.
+        writeMembers(of: room, set: members, remove: []) { [weak self] _ in
+            guard let self else { return }
+            self.eventLoop.assumeIsolated().execute {
+                self.assertion?.inFlight -= 1
+                self.continueAssertion()
+            }
+        }
+        var news = NodeEnvelopeWriter()
+        for member in members { news.append { PresenceNews.joined(member).write(to: &$0) } }
+        publishNow(.room(room), .presence, news)
+    }
+
+    private func removeTombstones(of room: RoomName) {
+        guard let gone = tombstones[room] else { return }
+        var rest = Array(gone)[...]
+        while !rest.isEmpty {
+            let some = rest.prefix(Self.slice)
+            rest = rest.dropFirst(Self.slice)
+            writeMembers(of: room, set: [], remove: some.map(\.key)) { _ in }
+            var news = NodeEnvelopeWriter()
+            for (client, reason) in some { news.append { PresenceNews.left(client, reason).write(to: &$0) } }
+            publishNow(.room(room), .presence, news)
+        }
+        if presence.count(of: room, on: node) == 0 {
+            commands?.send(["SREM", .string(keys.rooms(of: node)), .string(room.rawValue)])
+        }
+    }
+}
+
+// The others' members, and what observers are told.
+extension Bridge {
+    func receivedPresence(_ topic: BusTopic, _ envelope: NodeEnvelope) {
+        guard case .room(let room) = topic else { return drop(RelayDrop.badChannel) }
+        for entry in envelope.entries {
+            // A node speaks for its own members only, but anybody may clean up after a node that is lost.
+            switch PresenceNews(entry) {
+            case .joined(let member) where member.node == envelope.origin && member.client.node == member.node:
+                merge(.joined(member), into: room)
+            case .left(let client, let reason) where client.node == envelope.origin || reason == .nodeLost:
+                merge(.left(client, reason), into: room)
+            default: drop(RelayDrop.badEntry)
+            }
+        }
+    }
+
+    private func merge(_ news: PresenceTable.News, into room: RoomName) {
+        for change in presence.merge(news, into: room) { note(change, in: room) }
+    }
+
+    /// Collects a change for the room's observers.
+    func note(_ change: PresenceTable.Change, in room: RoomName) {
+        if diffs.add(change, to: room), let diff = diffs.take(room) { tell(diff, in: room) }
+        guard !diffTimer, !diffs.isEmpty else { return }
+        diffTimer = true
+        let interval = TimeAmount.milliseconds(max(1, configuration.presenceDiffMilliseconds))
+        eventLoop.assumeIsolated().scheduleTask(in: interval) { [weak self] in
+            guard let self else { return }
+            self.diffTimer = false
+            for (room, diff) in self.diffs.takeAll() { self.tell(diff, in: room) }
+        }
+    }
+
+    private func tell(_ diff: PresenceDiffCoalescer.Diff, in room: RoomName) {
+        let mask = interest.shards(of: .room(room))
+        guard mask != 0 else { return }
+        let left = diff.left.map { PresenceDiff.Leaving(member: $0.member, reason: $0.reason) }
+        let event = PresenceDiff(
+            joined: diff.joined, left: left, count: presence.count(of: room), users: presence.users(of: room))
+        handOff.add(.observers(room, EventEncoder.presenceDiff(event, room: room)), to: mask)
+        needsFlush()
+    }
+
+    /// A node is gone with all its members.
+    func removeMembers(of gone: NodeID) {
+        for (room, changes) in presence.removeNode(gone) {
+            for change in changes { note(change, in: room) }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+import ConduitCore
+import ConduitHub
+import ConduitRedis
+import ConduitTelemetry
+import ConduitWire
+import Logging
+import NIOCore
+
+/// One node's side of the bus: what leaves for other nodes, what comes from them, who is in which room everywhere.
+///
+/// Loop-bound: owned by its ``BridgeRef`` and used on one event loop only. It holds the values that decide
+/// (`InterestTable`, `PresenceTable`, `RelayOutbox`, …) and does what they say; the extensions go by topic. Without
+/// Redis it serves rosters and counts of this node alone.
+final class Bridge {
+    /// How far the connection to the others is.
+    enum Phase: Equatable {
+        /// No Redis is configured.
+        case alone
+        /// A link is missing.
+        case offline
+        /// Both links are there; confirmations of SUBSCRIBE are awaited.
+        case subscribing
+        /// This node's members are being written.
+        case asserting
+        /// The nodes that were known before are awaited, until a time, so that nothing is published into the void.
+        case greeting(until: Int64)
+        /// Messages cross.
+        case live
+        /// The end.
+        case closed
+    }
+
+    let node: NodeID
+    let incarnation: UInt64
+    let configuration: ClusterConfiguration
+    let keys: ClusterKeys
+    let eventLoop: any EventLoop
+    let logger: Logger
+    let sink: any ShardSink
+    let status: StatusCell
+    let commands: RedisLink?
+    let subscriptions: RedisLink?
+
+    var phase: Phase
+    var interest: InterestTable
+    var handOff: HandOff
+    var sends = PendingSends()
+    var counters = ClusterStatistics()
+    var dropped: [String: UInt64] = [:]
+
+    // Relay out and in.
+    var outbox: RelayOutbox
+    var source = SequenceSource()
+    var tracker = SequenceTracker()
+    var turn: [TurnBatch] = []
+    var turnIndex: [BusTopic: Int] = [:]
+    var handedOff: [(sentAt: Int64, messages: Int)] = []
+
+    // Presence.
+    var presence: PresenceTable
+    var diffs = PresenceDiffCoalescer()
+    var diffTimer = false
+    var presenceTurn: [RoomName: PresenceTurn] = [:]
+    /// Members who left and whose HDEL isn't confirmed.
+    var tombstones: [RoomName: [ClientID: LeaveReason]] = [:]
+    /// Members who joined while Redis was away.
+    var unasserted: [RoomName: Set<ClientID>] = [:]
+    var assertedRooms: Set<RoomName> = []
+    var assertion: Assertion?
+    var snapshots = SnapshotQueue()
+    var queries: [RoomName: [WaitingQuery]] = [:]
+    var queryCount = 0
+    var remoteQueries = 0
+
+    // Registry.
+    var directory: NodeDirectory
+    var figures = NodeFigures()
+    var nodeState = NodeState.starting
+    var registered = false
+    var swept = false
+    var cleaning: Set<NodeID> = []
+    var greeted: Set<NodeID> = []
+    var expected: Set<NodeID> = []
+    var lostAt: Int64?
+    var toldDegraded = false
+    var probesSent: UInt64 = 0
+    var probesBack: UInt64 = 0
+    var scriptDigests: [String: String] = [:]
+
+    /// Confirmations of the channels that every node listens to.
+    var serviceChannels = 0
+
+    private var flushScheduled = false
+
+    init(
+        node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, sink: any ShardSink,
+        status: StatusCell, logger: Logger
+    ) {
+        self.node = node
+        self.incarnation = UInt64(clamping: WallClock.microseconds)
+        self.configuration = configuration
+        self.keys = ClusterKeys(prefix: configuration.prefix)
+        self.eventLoop = eventLoop
+        self.sink = sink
+        self.status = status
+        self.logger = logger
+        self.phase = configuration.redis == nil ? .alone : .offline
+        self.interest = InterestTable(lingerMilliseconds: configuration.lingerMilliseconds)
+        self.handOff = HandOff(shards: sink.shardCount)
+        self.outbox = RelayOutbox(
+            byteLimit: configuration.outboxBytes, ageMilliseconds: configuration.outboxAgeMilliseconds)
+        self.presence = PresenceTable(own: node)
+        self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
+        if var redis = configuration.redis {
+            redis.clientName = redis.clientName ?? "conduit-\(node)"
+            commands = RedisLink(eventLoop: eventLoop, configuration: redis, role: .commands, logger: logger)
+            subscriptions = RedisLink(
+                eventLoop: eventLoop, configuration: redis, role: .subscriptions, logger: logger)
+        } else {
+            commands = nil
+            subscriptions = nil
+        }
+    }
+
+    /// Milliseconds that never go back.
+    var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+
+    /// Whether commands about presence can be written: the assertion covers what happened before.
+    var canAssert: Bool {
+        switch phase {
+        case .asserting, .greeting, .live: true
+        case .alone, .offline, .subscribing, .closed: false
+        }
+    }
+
+    // MARK: Life
+
+    func start() {
+        every(.milliseconds(50)) { $0.tick() }
+        guard let commands, let subscriptions else { return }
+        commands.onReady = { [weak self] in self?.linkReady() }
+        commands.onLost = { [weak self] in self?.linkLost("commands", $0) }
+        subscriptions.onReady = { [weak self] in self?.linkReady() }
+        subscriptions.onLost = { [weak self] in self?.linkLost("subscriptions", $0) }
+        subscriptions.onMessage = { [weak self] in self?.received($0, $1) }
+        subscriptions.onSubscribed = { [weak self] in self?.subscribed($0) }
+        subscriptions.onSubscribeRefused = { [weak self] in self?.subscribeRefused($0, $1) }
+        commands.start()
+        subscriptions.start()
+        every(.milliseconds(max(50, configuration.heartbeatMilliseconds))) { $0.heartbeat() }
+        // A Redis that isn't there at the start is the same as one that went away.
+        eventLoop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
+            guard let self, self.status.value == .connecting else { return }
+            self.logger.warning("Redis is not reached; this node works alone until it is")
+            self.degraded()
+        }
+    }
+
+    /// Does something again and again, as long as the bridge lives.
+    private func every(_ delay: TimeAmount, _ body: @escaping (Bridge) -> Void) {
+        eventLoop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
+            guard let self, self.phase != .closed else { return }
+            body(self)
+            self.every(delay, body)
+        }
+    }
+
+    private func tick() {
+        let now = now
+        outbox.tick(now: now)
+        for finished in sends.sweep(now: now) { finish(finished) }
+        sweepQueries(now: now)
+        unsubscribeIdle(now: now)
+        if case .greeting(let until) = phase, until <= now { becomeLive() }
+        needsFlush()
+    }
+
+    // MARK: From the shards
+
+    /// One batch of one shard, in the order in which things happened there.
+    func take(_ events: [HubEvent], fromShard shard: Int) {
+        for event in events {
+            switch event {
+            case .connected(_, let user):
+                if let user { interest.joined(.user(user), shard: shard) }
+            case .disconnected(_, let user, _):
+                if let user { interest.left(.user(user), shard: shard, now: now) }
+            case .joined(let room, let member):
+                interest.joined(.room(room), shard: shard)
+                localJoined(member, room)
+            case .left(let room, let client, let reason):
+                localLeft(client, room, reason)
+                interest.left(.room(room), shard: shard, now: now)
+                if interest.state(of: .room(room)) == nil { forget(room) }
+            case .broadcast(let room, let message): relay(.room(room), .broadcast) { $0.append(message.json) }
+            case .broadcastAll(let message): relay(.everyone, .broadcast) { $0.append(message.json) }
+            case .send(let target, let message, let pending): relaySend(target, message, pending)
+            case .delivered(let token, let count):
+                if let finished = sends.delivered(token, count: count, now: now) { finish(finished) }
+            case .presenceQuery(let query): answer(query)
+            }
+        }
+        needsFlush()
+    }
+
+    // MARK: The end of a turn
+
+    /// Makes sure that what this turn brings leaves together, after the reads of the turn.
+    func needsFlush() {
+        guard !flushScheduled else { return }
+        flushScheduled = true
+        eventLoop.assumeIsolated().execute {
+            self.flushScheduled = false
+            self.flush()
+        }
+    }
+
+    func flush() {
+        flushPresence()
+        flushRelay()
+        subscribeWanted()
+        pump()
+        handOff.flush(to: sink)
+        guard !handedOff.isEmpty else { return }
+        let now = WallClock.microseconds
+        for (sentAt, messages) in handedOff {
+            counters.relay.record(
+                microseconds: max(0, now.subtractingReportingOverflow(sentAt).partialValue), count: UInt64(messages))
+        }
+        handedOff.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Figures
+
+    func drop(_ reason: String, _ count: UInt64 = 1) { dropped[reason, default: 0] += count }
+
+    func statistics() -> ClusterStatistics {
+        var result = counters
+        result.status = status.value
+        result.relayDropped = dropped
+        let bounded = [
+            (RelayDrop.outboxBytes, outbox.droppedForBytes), (RelayDrop.outboxAge, outbox.droppedForAge),
+            (RelayDrop.shardBusy, handOff.dropped),
+        ]
+        for (reason, count) in bounded where count > 0 { result.relayDropped[reason] = count }
+        result.subscriptions = phase == .alone ? 0 : interest.count
+        result.presenceMembers = presence.memberCount
+        result.outboxBytes = outbox.bytes
+        result.nodes = directory.living.count + 1
+        let connections = (commands?.connections ?? 0, subscriptions?.connections ?? 0)
+        result.reconnects = UInt64(max(0, connections.0 - 1) + max(0, connections.1 - 1))
+        return result
+    }
+}
+
+@available(*, unavailable)
+extension Bridge: Sendable {}

@@ -1,0 +1,34 @@
+package import ConduitRedis
+
+/// How a node takes part in a cluster.
+package struct ClusterConfiguration: Sendable {
+    /// Where Redis is; `nil` runs the node alone.
+    package var redis: RedisConfiguration?
+    /// What every key and channel begins with.
+    package var prefix = "conduit"
+    /// How often the lease is renewed, in milliseconds.
+    package var heartbeatMilliseconds: Int64 = 1_000
+    /// A node without a heartbeat for this long is lost, in milliseconds.
+    package var leaseMilliseconds: Int64 = 5_000
+    /// How long a subscription is kept after its last member left, in milliseconds.
+    package var lingerMilliseconds: Int64 = 2_000
+    /// Bytes that may wait for Redis.
+    package var outboxBytes = 8 * 1024 * 1024
+    /// How old a message may get that waits for Redis, in milliseconds.
+    package var outboxAgeMilliseconds: Int64 = 30_000
+    /// Heartbeats that a node's series keeps.
+    package var seriesLength = 3_600
+    /// Entries that the stream of events keeps.
+    package var eventsLength = 10_000
+    /// Whether rosters are kept and told.
+    package var presenceEnabled = true
+    /// How long changes of a roster are collected before observers are told, in milliseconds.
+    package var presenceDiffMilliseconds: Int64 = 100
+    /// What `p:node:<id>` shows as the node's machine.
+    package var host = ""
+    /// What `p:node:<id>` shows as the address of the public port.
+    package var address = ""
+
+    /// The defaults.
+    package init() {}
+}

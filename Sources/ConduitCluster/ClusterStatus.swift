@@ -1,0 +1,95 @@
+package import ConduitTelemetry
+import Synchronization
+
+/// Whether this node and the others hear each other.
+public enum ClusterStatus: Sendable, Hashable {
+    /// No Redis is configured.
+    case alone
+    /// Redis was not reached yet.
+    case connecting
+    /// Messages cross in both directions.
+    case connected
+    /// Redis is away; local delivery goes on. Since when, in milliseconds since 1970.
+    case degraded(since: Int64)
+
+    /// The word for it.
+    public var name: String {
+        switch self {
+        case .alone: "alone"
+        case .connecting: "connecting"
+        case .connected: "connected"
+        case .degraded: "degraded"
+        }
+    }
+}
+
+/// The status as any thread reads it: one atomic number.
+final class StatusCell: Sendable {
+    /// Below zero: alone -1, connecting -2, connected -3. Else degraded since then.
+    private let number: Atomic<Int64>
+
+    init(_ status: ClusterStatus) { number = Atomic(Self.number(status)) }
+
+    var value: ClusterStatus {
+        get {
+            switch number.load(ordering: .relaxed) {
+            case -1: .alone
+            case -2: .connecting
+            case -3: .connected
+            case let since: .degraded(since: since)
+            }
+        }
+        set { number.store(Self.number(newValue), ordering: .relaxed) }
+    }
+
+    private static func number(_ status: ClusterStatus) -> Int64 {
+        switch status {
+        case .alone: -1
+        case .connecting: -2
+        case .connected: -3
+        case .degraded(let since): max(0, since)
+        }
+    }
+}
+
+/// What the bridge of a node has counted since it started, and what it holds now.
+package struct ClusterStatistics: Sendable {
+    /// Whether the others are heard.
+    package var status: ClusterStatus = .alone
+    /// Messages whose PUBLISH Redis has answered.
+    package var relayPublished: UInt64 = 0
+    /// Messages of other nodes that were handed to shards.
+    package var relayReceived: UInt64 = 0
+    /// Messages that were not relayed or not delivered, by reason.
+    package var relayDropped: [String: UInt64] = [:]
+    /// Messages of other nodes that never arrived.
+    package var relayGaps: UInt64 = 0
+    /// Messages of other nodes that came twice and were dropped.
+    package var relayDuplicates: UInt64 = 0
+    /// Channels that this node listens to.
+    package var subscriptions = 0
+    /// Members of all rosters that this node keeps.
+    package var presenceMembers = 0
+    /// Last round trip of a heartbeat, in microseconds.
+    package var redisRoundTripMicroseconds: Int64 = 0
+    /// Links that were made again.
+    package var reconnects: UInt64 = 0
+    /// Bytes that wait for Redis or its answers.
+    package var outboxBytes = 0
+    /// Nodes with a lease, this one too.
+    package var nodes = 0
+    /// From sending on another node to hand-off to the shards here.
+    package var relay = LatencyHistogram()
+
+    package init() {}
+}
+
+/// The reasons in ``ClusterStatistics/relayDropped``.
+enum RelayDrop {
+    static let outboxBytes = "outbox_bytes"
+    static let outboxAge = "outbox_age"
+    static let malformed = "malformed"
+    static let shardBusy = "shard_busy"
+    static let badEntry = "bad_entry"
+    static let badChannel = "bad_channel"
+}

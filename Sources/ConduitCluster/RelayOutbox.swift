@@ -1,0 +1,98 @@
+import NIOCore
+
+/// Messages for other nodes, from the turn in which they were sent until Redis has answered their PUBLISH.
+///
+/// What is in flight when the connection ends is sent again on the next one, before what waits: nothing is lost by a
+/// reconnect, and receivers drop what they have had already by its sequence number. Bounded by bytes and age.
+struct RelayOutbox {
+    /// One PUBLISH.
+    struct Entry {
+        let channel: String
+        let payload: ByteBuffer
+        /// Messages in it.
+        let messages: Int
+        /// Counted deliveries that wait for Redis's answer, which tells the number of receivers.
+        let requests: [UInt64]
+        /// When it was sent, in milliseconds.
+        let time: Int64
+
+        var bytes: Int { payload.readableBytes + channel.utf8.count }
+    }
+
+    private var flight = CircularBuffer<Entry>()
+    private var waiting = CircularBuffer<Entry>()
+    /// Bytes of everything that is here.
+    private(set) var bytes = 0
+    /// Messages that gave way to newer ones.
+    private(set) var droppedForBytes: UInt64 = 0
+    /// Messages that became too old.
+    private(set) var droppedForAge: UInt64 = 0
+    private let byteLimit: Int
+    private let ageLimit: Int64
+    private let windowLimit: Int
+
+    /// `windowLimit`: how many may be in flight at once.
+    init(byteLimit: Int, ageMilliseconds: Int64, windowLimit: Int = 16_384) {
+        self.byteLimit = byteLimit
+        self.ageLimit = ageMilliseconds
+        self.windowLimit = max(1, windowLimit)
+    }
+
+    /// Whether nothing waits, for sending or for an answer.
+    var isEmpty: Bool { flight.isEmpty && waiting.isEmpty }
+    /// Entries that are sent and not answered.
+    var inFlight: Int { flight.count }
+    /// Entries that are not sent.
+    var waitingCount: Int { waiting.count }
+
+    /// Adds a PUBLISH. When it doesn't fit, the oldest ones that wait give way, and if that isn't enough, the new one.
+    mutating func append(channel: String, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], now: Int64) {
+        let entry = Entry(channel: channel, payload: payload, messages: messages, requests: requests, time: now)
+        while bytes + entry.bytes > byteLimit, let old = waiting.popFirst() {
+            bytes -= old.bytes
+            droppedForBytes += UInt64(old.messages)
+        }
+        guard bytes + entry.bytes <= byteLimit else {
+            droppedForBytes += UInt64(messages)
+            return
+        }
+        bytes += entry.bytes
+        waiting.append(entry)
+    }
+
+    /// The next PUBLISH to send; it is in flight from now on.
+    mutating func next() -> Entry? {
+        guard flight.count < windowLimit, let entry = waiting.popFirst() else { return nil }
+        flight.append(entry)
+        return entry
+    }
+
+    /// The link refused what ``next()`` gave last: it waits again.
+    mutating func refused() {
+        if let entry = flight.popLast() { waiting.prepend(entry) }
+    }
+
+    /// Redis has answered the oldest PUBLISH in flight.
+    mutating func answered() -> Entry? {
+        guard let entry = flight.popFirst() else { return nil }
+        bytes -= entry.bytes
+        return entry
+    }
+
+    /// The connection ended: everything waits again, in the old order.
+    mutating func connectionLost() {
+        guard !flight.isEmpty else { return }
+        flight.append(contentsOf: waiting)
+        waiting = flight
+        flight = CircularBuffer()
+    }
+
+    /// Drops what has waited for too long.
+    mutating func tick(now: Int64) {
+        while let oldest = waiting.first, now - oldest.time > ageLimit {
+            waiting.removeFirst()
+            bytes -= oldest.bytes
+            droppedForAge += UInt64(oldest.messages)
+        }
+    }
+}

@@ -4,6 +4,8 @@ import Synchronization
 /// Nothing that was waited for came in time.
 package struct TestTimeout: Error, CustomStringConvertible {
     package let description: String
+
+    package init(description: String) { self.description = description }
 }
 
 /// The connection ended before what was waited for came.

@@ -5,7 +5,9 @@ import NIOHTTP1
 struct FrontDoor: Sendable {
     /// What is to be done.
     enum Decision: Sendable {
-        case answer(HTTPAnswer)
+        /// A page; `/ready` is one too when it says no.
+        case page(HTTPAnswer)
+        case refuse(Refusal)
         /// Correct and welcome, but not yet authenticated.
         case upgrade(Handshake, HandshakeRequest)
     }
@@ -20,9 +22,9 @@ struct FrontDoor: Sendable {
             if path == configuration.path && (Handshake.isUpgrade(head) || !isPage(path)) {
                 return try upgrade(head, remoteAddress: remoteAddress, readiness: readiness)
             }
-            return .answer(try page(path, head, readiness: readiness))
+            return .page(try page(path, head, readiness: readiness))
         } catch {
-            return .answer(error.answer)
+            return .refuse(error)
         }
     }
 

@@ -118,12 +118,11 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func finish(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         let address = context.channel.remoteAddress?.description
         switch shared.frontDoor.decide(head, remoteAddress: address, readiness: shared.readiness()) {
-        case .answer(let answer):
-            let status = answer.status.code
-            // A node that isn't ready says so with 503 on its own page: that is a page, not a refusal.
-            let isPage = status < 400 || (head.method != .POST && head.uri.hasPrefix("/ready"))
-            shared.counters.count(isPage ? .page : HandshakeResult(refusal: status))
-            self.answer(answer, withBody: head.method != .HEAD, context)
+        case .page(let page):
+            shared.counters.count(.page)
+            answer(page, withBody: head.method != .HEAD, context)
+        case .refuse(let refusal):
+            refuse(refusal, withBody: head.method != .HEAD, context)
         case .upgrade(let handshake, let request):
             guard shared.counters.takePlace(limit: shared.configuration.connections) else {
                 refuse(Refusal(.serviceUnavailable, "no more connections", [("Retry-After", "5")]), context)
@@ -137,9 +136,9 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    private func refuse(_ refusal: Refusal, _ context: ChannelHandlerContext) {
+    private func refuse(_ refusal: Refusal, withBody: Bool = true, _ context: ChannelHandlerContext) {
         shared.counters.count(HandshakeResult(refusal: refusal.status.code))
-        answer(refusal.answer, withBody: true, context)
+        answer(refusal.answer, withBody: withBody, context)
     }
 
     private func answer(_ answer: HTTPAnswer, withBody: Bool, _ context: ChannelHandlerContext) {

@@ -112,6 +112,13 @@ package struct RedisURL: Hashable, Sendable {
     }
 }
 
+extension RedisURL: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    package var description: String { RedisConfiguration(self).description }
+    package var debugDescription: String { description }
+    /// `dump` sees no password.
+    package var customMirror: Mirror { Mirror(self, children: ["url": description]) }
+}
+
 /// What is wrong with a Redis URL. The texts never repeat the URL, since it may hold a password.
 package enum RedisURLError: Error, Hashable, Sendable, CustomStringConvertible {
     case noScheme

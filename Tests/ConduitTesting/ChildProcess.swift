@@ -1,3 +1,4 @@
+import Dispatch
 package import Foundation
 
 /// Runs a program to its end and hands back what it said; for tests only.
@@ -11,30 +12,15 @@ package enum ChildProcess {
 
     /// Runs `arguments[0]` (found in `PATH`) without blocking the caller's executor.
     package static func run(_ arguments: [String], input: String? = nil) async throws -> Outcome {
-        try await withCheckedThrowingContinuation { continuation in
+        let process = try SpawnedProcess(arguments)
+        if let input { try process.write(input) }
+        process.closeInput()
+        let data = try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
-                do {
-                    let process = Process()
-                    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-                    process.arguments = arguments
-                    let output = Pipe()
-                    let stdin = Pipe()
-                    process.standardOutput = output
-                    process.standardError = output
-                    process.standardInput = stdin
-                    try process.run()
-                    if let input { try stdin.fileHandleForWriting.write(contentsOf: Data(input.utf8)) }
-                    try stdin.fileHandleForWriting.close()
-                    let data = try output.fileHandleForReading.readToEnd() ?? Data()
-                    process.waitUntilExit()
-                    continuation.resume(
-                        returning: Outcome(
-                            output: String(decoding: data, as: UTF8.self), status: process.terminationStatus))
-                } catch {
-                    continuation.resume(throwing: error)
-                }
+                continuation.resume(with: Result { try process.output.readToEnd() ?? Data() })
             }
         }
+        return Outcome(output: String(decoding: data, as: UTF8.self), status: try await process.wait())
     }
 }
 

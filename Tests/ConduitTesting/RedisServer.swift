@@ -16,6 +16,8 @@ package final class RedisServer: Sendable {
         package var users: [String] = []
         /// TLS only, with certificates of ``RedisServer/certificates``.
         package var tls = false
+        /// What the certificate stands for, in openssl's notation.
+        package var certificateNames = "DNS:localhost,IP:127.0.0.1"
         /// Listens on a unix socket too.
         package var unixSocket = false
         /// More arguments for `redis-server`, such as `["--maxclients", "10"]`.
@@ -38,8 +40,7 @@ package final class RedisServer: Sendable {
     }
 
     private struct Running {
-        let shell: Process
-        let lifeline: Pipe
+        let shell: SpawnedProcess
         let pid: Int32
     }
 
@@ -73,7 +74,7 @@ package final class RedisServer: Sendable {
 
     /// Starts a server on a free port and waits until it answers.
     package static func start(_ options: Options = Options()) async throws -> RedisServer {
-        let certificates = options.tls ? try await TestCertificates.make() : nil
+        let certificates = options.tls ? try await TestCertificates.make(names: options.certificateNames) : nil
         var last: any Error = Failure(description: "redis-server did not start")
         // Somebody may take the free port before the server does: try again with another.
         for _ in 0..<5 {
@@ -143,7 +144,10 @@ package final class RedisServer: Sendable {
     }
 
     private func signal(_ number: Int32) {
-        if let pid { _ = Foundation.kill(pid, number) }
+        running.withLock { state in
+            guard let state, state.shell.isRunning else { return }
+            _ = Foundation.kill(state.pid, number)
+        }
     }
 
     private func waitForEnd() async throws {
@@ -158,8 +162,9 @@ package final class RedisServer: Sendable {
             return state
         }
         guard let last else { return }
+        // The shell reaps the server, so its process id is good while the shell runs.
         if last.shell.isRunning { _ = Foundation.kill(last.pid, SIGKILL) }
-        try? last.lifeline.fileHandleForWriting.close()
+        last.shell.closeInput()
     }
 
     private func launch() async throws {
@@ -168,27 +173,19 @@ package final class RedisServer: Sendable {
             redis-server "$@" >/dev/null 2>&1 3<&- </dev/null &
             child=$!
             echo $child
-            (cat <&3 >/dev/null; kill -9 $child) >/dev/null 2>&1 &
+            (read line <&3; kill -9 $child) >/dev/null 2>&1 &
             watcher=$!
             wait $child
             kill $watcher
             """
-        let shell = Process()
-        shell.executableURL = URL(fileURLWithPath: "/bin/sh")
-        shell.arguments = ["-c", script, "sh"] + serverArguments()
-        let lifeline = Pipe()
-        let output = Pipe()
-        shell.standardInput = lifeline
-        shell.standardOutput = output
-        shell.standardError = FileHandle.nullDevice
-        try shell.run()
+        let shell = try SpawnedProcess(["/bin/sh", "-c", script, "sh"] + serverArguments(), discardingErrors: true)
         // The shell says the server's process id at once, in one write.
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+        let line = String(decoding: shell.output.availableData, as: UTF8.self)
         guard let pid = Int32(line.trimmingCharacters(in: .whitespacesAndNewlines)) else {
-            try? lifeline.fileHandleForWriting.close()
+            shell.closeInput()
             throw Failure(description: "no process id from the shell: \(line)")
         }
-        running.withLock { $0 = Running(shell: shell, lifeline: lifeline, pid: pid) }
+        running.withLock { $0 = Running(shell: shell, pid: pid) }
         try await eventually("redis-server answers on port \(port)") {
             guard shell.isRunning else {
                 let log = (try? String(contentsOfFile: self.folder.path("redis.log"), encoding: .utf8)) ?? ""

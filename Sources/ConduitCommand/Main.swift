@@ -1,6 +1,17 @@
 import ArgumentParser
 
+/// The command `conduit`: one verb a file.
 @main
 struct ConduitCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "conduit")
+    static let configuration = CommandConfiguration(
+        commandName: "conduit",
+        abstract: "A WebSocket server for rooms, presence and broadcasts over many nodes.",
+        discussion: """
+            Exit codes: 64 wrong usage, 69 a service can't be reached, 78 wrong \
+            configuration.
+            """,
+        subcommands: [
+            CheckConfigCommand.self, ConfigCommand.self, PublishCommand.self,
+            VersionCommand.self,
+        ])
 }

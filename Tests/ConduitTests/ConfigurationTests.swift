@@ -1,6 +1,7 @@
 import Conduit
 import ConduitAdmin
 import ConduitCore
+import ConduitGateway
 import ConduitHub
 import Foundation
 import Testing
@@ -77,7 +78,7 @@ private func problems(
         "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
-        "redis.url": ("redis://:pw@[::1]:6380/2", "redis+cluster://a"), "redis.prefix": ("shop:prod", "a{b}"),
+        "redis.url": ("redis://:pw@[::1]:6380/0", "redis+cluster://a"), "redis.prefix": ("shop:prod", "a{b}"),
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
         "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
@@ -132,6 +133,9 @@ private func problems(
         #expect(node.hub.messageBytes == 524_288)
         #expect(node.hub.idleTimeoutMilliseconds == 60_000)
         #expect(node.admin.port == 8181)
+        #expect(node.gateway.port == 8080)
+        #expect(node.gateway.path == "/ws")
+        #expect(node.gateway.degradedStatus == 200)
         #expect(node.shutdownTimeout == .seconds(30))
         #expect(node.nodeID.rawValue.utf8.count >= 6)
         #expect(try NodeConfiguration.load(environment: [:]).nodeID != node.nodeID)
@@ -192,8 +196,8 @@ private func problems(
             "limits (file \(file.path)): this is a group of settings, not a setting",
             "http.port (file \(file.path)): [\"1\", \"2\"] is not allowed; allowed: a whole number from 0 to 65535",
             "http.port (--port): \"99999\" is not allowed; allowed: a whole number from 0 to 65535",
-            "redis.url (file \(file.path)): this value is not allowed; allowed: "
-                + "redis://[user:password@]host[:port][/database], rediss://…, unix:///path/to/socket, or empty",
+            "redis.url (file \(file.path)): redis+sentinel:// is not supported yet: use redis://, rediss:// or unix://; "
+                + "allowed: redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, or empty",
             "log.level (environment CONDUIT_LOG_LEVEL): \"loud\" is not allowed; allowed: "
                 + "trace, debug, info, notice, warning, error, critical",
             "heartbeat.timeout (environment CONDUIT_HEARTBEAT_TIMEOUT): "

@@ -1,4 +1,6 @@
 import ConduitCore
+import ConduitGateway
+import ConduitRedis
 
 extension ConfigurationKey {
     /// Every setting of a node, in the order of the sample file.
@@ -82,7 +84,7 @@ extension ConfigurationKey {
         ConfigurationKey(
             "redis.url",
             .text(
-                allowed: "redis://[user:password@]host[:port][/database], rediss://…, unix:///path/to/socket, or empty",
+                allowed: "redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, or empty",
                 check: isRedisURL),
             default: "", secret: true, "Redis that joins the nodes into a cluster; empty runs this node alone."),
         ConfigurationKey(
@@ -206,54 +208,9 @@ extension ConfigurationKey {
         text.utf8.count <= 256 && text.utf8.allSatisfy { isVisible($0) && !"()<>@,;:\\\"/[]?={}".utf8.contains($0) }
     }
 
-    @Sendable private static func isOrigin(_ text: String) -> Bool {
-        if text == "*" { return true }
-        guard let (scheme, rest) = splitScheme(text), scheme == "http" || scheme == "https" else { return false }
-        let authority = rest.hasPrefix("*.") ? rest.dropFirst(2) : rest
-        return isAuthority(authority)
-    }
+    @Sendable private static func isOrigin(_ text: String) -> Bool { OriginPolicy.isValid(entry: text) }
 
     @Sendable private static func isRedisURL(_ text: String) -> Bool {
-        if text.isEmpty { return true }
-        guard text.utf8.count <= 4096, text.utf8.allSatisfy(isVisible), let (scheme, rest) = splitScheme(text) else {
-            return false
-        }
-        switch scheme {
-        case "unix": return rest.hasPrefix("/") && rest.utf8.count > 1
-        case "redis", "rediss":
-            let slash = rest.firstIndex(of: "/") ?? rest.endIndex
-            let path = rest[slash...].dropFirst()
-            let authority = rest[..<slash]
-            let hostAndPort = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
-            return isAuthority(hostAndPort) && (path.isEmpty || Int(path).map { (0...65_535).contains($0) } == true)
-        default: return false
-        }
-    }
-
-    private static func splitScheme(_ text: String) -> (scheme: Substring, rest: Substring)? {
-        guard let colon = text.firstIndex(of: ":"), text[colon...].hasPrefix("://") else { return nil }
-        return (text[..<colon], text[colon...].dropFirst(3))
-    }
-
-    /// `host`, `host:port`, `[v6]` or `[v6]:port`.
-    private static func isAuthority(_ text: Substring) -> Bool {
-        let port: Substring?
-        if text.hasPrefix("[") {
-            guard let end = text.firstIndex(of: "]"), text.distance(from: text.startIndex, to: end) > 2 else {
-                return false
-            }
-            guard text.dropFirst().prefix(while: { $0 != "]" }).allSatisfy({ $0.isHexDigit || $0 == ":" || $0 == "." })
-            else { return false }
-            let rest = text[text.index(after: end)...]
-            guard rest.isEmpty || rest.first == ":" else { return false }
-            port = rest.isEmpty ? nil : rest.dropFirst()
-        } else {
-            let colon = text.firstIndex(of: ":")
-            let host = text[..<(colon ?? text.endIndex)]
-            guard !host.isEmpty, !host.contains("*"), isHost(String(host)) else { return false }
-            port = colon.map { text[text.index(after: $0)...] }
-        }
-        guard let port else { return true }
-        return Int(port).map { (1...65_535).contains($0) } == true
+        text.isEmpty || (text.utf8.count <= 4096 && (try? RedisURL(text)) != nil)
     }
 }

@@ -1,4 +1,5 @@
 import ConduitCore
+import ConduitRedis
 
 /// One thing that is wrong with a configuration: which setting, where it was said, and what is allowed.
 public struct ConfigurationProblem: Hashable, Sendable, CustomStringConvertible {
@@ -35,11 +36,22 @@ extension ConfigurationKey {
     package func complaint(about raw: RawValue) -> String {
         let shown: String
         switch raw {
+        case .text(let text) where name == "redis.url": shown = Self.redisComplaint(text)
         case _ where isSecret: shown = "this value is not allowed"
         case .text(let text): shown = Self.quoted(text) + " is not allowed"
         case .list(let items): shown = "[" + items.map(Self.quoted).joined(separator: ", ") + "] is not allowed"
         }
         return shown + "; allowed: " + allowed
+    }
+
+    /// Says which part of a URL is wrong; the words of `RedisURLError` never repeat the URL.
+    private static func redisComplaint(_ text: String) -> String {
+        do throws(RedisURLError) {
+            _ = try RedisURL(text)
+            return "this value is too long"
+        } catch {
+            return "\(error)"
+        }
     }
 
     /// In quotes, on one line, at most 80 characters.

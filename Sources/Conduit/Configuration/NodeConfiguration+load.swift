@@ -1,5 +1,6 @@
 import ConduitAdmin
 import ConduitCore
+import ConduitGateway
 import ConduitHub
 import ConduitTelemetry
 import Foundation
@@ -41,6 +42,7 @@ extension NodeConfiguration {
         if let id = NodeID(values.text("node.id")) { self.init(nodeID: id) } else { self.init() }
         eventLoops = values.integer("node.event-loops")
         hub = Self.hub(values)
+        gateway = Self.gateway(values)
         admin = Self.admin(values)
         logLevel = Logger.Level(rawValue: values.text("log.level")) ?? .info
         logFormat = LogFormat(rawValue: values.text("log.format")) ?? .auto
@@ -60,6 +62,24 @@ extension NodeConfiguration {
         hub.writeTimeoutMilliseconds = values.milliseconds("heartbeat.write-timeout")
         hub.readTimeoutMilliseconds = values.milliseconds("heartbeat.read-timeout")
         return hub
+    }
+
+    private static func gateway(_ values: ConfigurationValues) -> GatewayConfiguration {
+        var gateway = GatewayConfiguration()
+        gateway.host = values.text("http.host")
+        gateway.port = values.integer("http.port")
+        gateway.path = values.text("http.path")
+        gateway.exampleClient = values.boolean("http.example-client")
+        // Each entry was checked by the same rules.
+        gateway.origins = OriginPolicy.list(values.list("http.origins")) ?? .sameHost
+        gateway.handshakeTimeoutMilliseconds = values.milliseconds("http.handshake-timeout")
+        gateway.maxHeaderBytes = values.integer("http.max-header-bytes")
+        gateway.tokenCookie = values.text("http.token-cookie")
+        gateway.backlog = values.integer("http.backlog")
+        gateway.readBufferBytes = values.integer("limits.read-buffer-bytes")
+        gateway.connections = values.integer("limits.connections")
+        gateway.degradedStatus = values.text("ready.degraded-status") == "503" ? 503 : 200
+        return gateway
     }
 
     private static func admin(_ values: ConfigurationValues) -> AdminConfiguration {

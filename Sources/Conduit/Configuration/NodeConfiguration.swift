@@ -1,5 +1,6 @@
 public import ConduitAdmin
 public import ConduitCore
+public import ConduitGateway
 public import ConduitHub
 public import ConduitTelemetry
 import Foundation
@@ -14,6 +15,8 @@ public struct NodeConfiguration: Sendable {
     public var eventLoops = 0
     /// Limits and times of clients.
     public var hub = HubConfiguration()
+    /// The public port.
+    public var gateway = GatewayConfiguration()
     /// The operator's port.
     public var admin = AdminConfiguration()
     /// Least level of log lines that are written.

@@ -1,0 +1,21 @@
+import ArgumentParser
+import Foundation
+
+/// How the command ends when it can't do what it was asked for: lines for people, and a number by sysexits.h.
+enum CommandExit {
+    /// EX_UNAVAILABLE: something that the command needs can't be reached.
+    static let unavailable: Int32 = 69
+    /// EX_CONFIG: the configuration is wrong.
+    static let configuration: Int32 = 78
+
+    /// Says why on standard error and gives the code to throw.
+    static func failure(_ code: Int32, _ lines: [String]) -> ExitCode {
+        for line in lines { say("conduit: " + line) }
+        return ExitCode(code)
+    }
+
+    /// A line on standard error.
+    static func say(_ line: String) {
+        FileHandle.standardError.write(Data((line + "\n").utf8))
+    }
+}

@@ -1,3 +1,4 @@
+import ConduitCluster
 import ConduitCore
 import ConduitHub
 import ConduitTelemetry
@@ -30,11 +31,27 @@ enum AdminMetrics {
         page.write(MetricName.localDelivery, hub.localDelivery)
         page.write(MetricName.loopLag, hub.loopLag)
         page.write(MetricName.handshakes, label: "outcome", statistics.handshakes)
+        if let cluster = statistics.cluster { write(cluster, to: &page) }
         let process = statistics.process
         page.write(MetricName.processCPU, process.cpuSeconds)
         page.write(MetricName.processMemory, process.residentBytes)
         page.write(MetricName.processDescriptors, process.openDescriptors)
         page.write(MetricName.processMaxDescriptors, process.maxDescriptors)
         return page.text
+    }
+
+    private static func write(_ cluster: ClusterStatistics, to page: inout PrometheusText) {
+        page.write(MetricName.relayPublished, cluster.relayPublished)
+        page.write(MetricName.relayReceived, cluster.relayReceived)
+        page.write(MetricName.relayDropped, label: "reason", cluster.relayDropped)
+        page.write(MetricName.relayGaps, cluster.relayGaps)
+        page.write(MetricName.relayDuplicates, cluster.relayDuplicates)
+        page.write(MetricName.relayLatency, cluster.relay)
+        page.write(MetricName.subscriptions, cluster.subscriptions)
+        page.write(MetricName.presenceMembers, cluster.presenceMembers)
+        page.write(MetricName.redisRoundTrip, Double(cluster.redisRoundTripMicroseconds) / 1_000_000)
+        page.write(MetricName.redisReconnects, cluster.reconnects)
+        page.write(MetricName.outboxBytes, cluster.outboxBytes)
+        page.write(MetricName.clusterNodes, cluster.nodes)
     }
 }

@@ -1,3 +1,4 @@
+package import ConduitCluster
 package import ConduitCore
 package import ConduitHub
 package import ConduitTelemetry
@@ -61,12 +62,18 @@ package struct AdminReceipt: Hashable, Sendable {
 /// The figures of one node for `/metrics`.
 package struct AdminStatistics: Sendable {
     package var hub: HubStatistics
+    /// `nil` when the node is alone.
+    package var cluster: ClusterStatistics?
     package var process: ProcessFigures
     /// Requests on the public port, by what became of them.
     package var handshakes: [String: UInt64]
 
-    package init(hub: HubStatistics, process: ProcessFigures, handshakes: [String: UInt64] = [:]) {
+    package init(
+        hub: HubStatistics, cluster: ClusterStatistics? = nil, process: ProcessFigures,
+        handshakes: [String: UInt64] = [:]
+    ) {
         self.hub = hub
+        self.cluster = cluster
         self.process = process
         self.handshakes = handshakes
     }

@@ -11,7 +11,7 @@ struct ConduitCommand: AsyncParsableCommand {
             configuration.
             """,
         subcommands: [
-            CheckConfigCommand.self, ConfigCommand.self, PublishCommand.self,
+            CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, PublishCommand.self,
             VersionCommand.self,
         ])
 }

@@ -63,6 +63,9 @@ public enum MetricName {
     /// Holes in sequences.
     public static let relayGaps = Metric(
         "conduit_relay_gaps_total", .counter, "Messages of other nodes that never arrived, by their sequence numbers.")
+    /// Came twice.
+    public static let relayDuplicates = Metric(
+        "conduit_relay_duplicates_total", .counter, "Messages of other nodes that came twice and were dropped.")
     /// Time between nodes.
     public static let relayLatency = Metric(
         "conduit_relay_seconds", .histogram, "From publishing on another node to delivery on this one.")
@@ -91,15 +94,13 @@ public enum MetricName {
     public static let processDescriptors = Metric("process_open_fds", .gauge, "Open file descriptors.")
     /// Descriptors allowed.
     public static let processMaxDescriptors = Metric("process_max_fds", .gauge, "Most file descriptors allowed.")
-    /// When it began.
-    public static let processStart = Metric(
-        "process_start_time_seconds", .gauge, "When the process started, in seconds since 1970.")
 
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
-        relayDropped, relayGaps, relayLatency, subscriptions, presenceMembers, redisRoundTrip, redisReconnects,
-        outboxBytes, clusterNodes, processCPU, processMemory, processDescriptors, processMaxDescriptors, processStart,
+        relayDropped, relayGaps, relayDuplicates, relayLatency, subscriptions, presenceMembers, redisRoundTrip,
+        redisReconnects,
+        outboxBytes, clusterNodes, processCPU, processMemory, processDescriptors, processMaxDescriptors,
     ]
 }

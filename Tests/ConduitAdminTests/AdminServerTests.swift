@@ -1,4 +1,5 @@
 import ConduitAdmin
+import ConduitCluster
 import ConduitCore
 import ConduitHub
 import ConduitTelemetry
@@ -126,8 +127,12 @@ private func request(
             hub.closed = [3008: 2, 1000: 1]
             hub.dropped = ["slow": 4]
             hub.localDelivery.record(microseconds: 90)
+            var cluster = ClusterStatistics()
+            cluster.relayGaps = 7
+            cluster.relayDropped = ["outbox_age": 1]
+            cluster.redisRoundTripMicroseconds = 250
             let statistics = AdminStatistics(
-                hub: hub,
+                hub: hub, cluster: cluster,
                 process: ProcessFigures(
                     residentBytes: 1024, cpuSeconds: 1.5, openDescriptors: 9, maxDescriptors: 1000, takenAt: 0),
                 handshakes: ["upgraded": 5])
@@ -141,7 +146,9 @@ private func request(
                 "conduit_connections_closed_total{code=\"3008\"} 2", "conduit_dropped_total{reason=\"slow\"} 4",
                 "conduit_local_delivery_seconds_count 1", "conduit_handshakes_total{outcome=\"upgraded\"} 5",
                 "process_cpu_seconds_total 1.5", "process_resident_memory_bytes 1024", "process_open_fds 9",
-                "process_max_fds 1000", "# TYPE conduit_local_delivery_seconds histogram",
+                "conduit_relay_gaps_total 7", "conduit_relay_dropped_total{reason=\"outbox_age\"} 1",
+                "conduit_redis_round_trip_seconds 0.00025", "process_max_fds 1000",
+                "# TYPE conduit_local_delivery_seconds histogram",
             ]
             #expect(expected.subtracting(lines) == [])
         }

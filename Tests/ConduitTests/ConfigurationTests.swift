@@ -1,9 +1,14 @@
 import Conduit
 import ConduitAdmin
+import ConduitCluster
 import ConduitCore
 import ConduitGateway
 import ConduitHub
+import ConduitRedis
+import ConduitTelemetry
 import Foundation
+import Logging
+import NIOCore
 import Testing
 
 /// A file in a folder of its own, gone with the test.
@@ -151,6 +156,69 @@ private func problems(
         #expect(node.hub.roomsPerClient == 2)
         #expect(node.hub.handlerQueue == 1)
         #expect(node.hub.membersPerRoom == 100_000)
+    }
+
+    @Test func everySettingArrivesWhereItBelongs() throws {
+        let node = try NodeConfiguration.load(environment: [
+            "CONDUIT_REDIS_URL": "rediss://cache.example:6380", "CONDUIT_REDIS_USERNAME": "u",
+            "CONDUIT_REDIS_PASSWORD": "p", "CONDUIT_REDIS_PREFIX": "shop", "CONDUIT_REDIS_CONNECT_TIMEOUT": "1s",
+            "CONDUIT_REDIS_COMMAND_TIMEOUT": "3s", "CONDUIT_REDIS_RECONNECT_MIN": "20ms",
+            "CONDUIT_REDIS_RECONNECT_MAX": "4s", "CONDUIT_REDIS_OUTBOX_BYTES": "99", "CONDUIT_REDIS_OUTBOX_AGE": "7s",
+            "CONDUIT_REDIS_UNSUBSCRIBE_LINGER": "6s", "CONDUIT_REDIS_TLS_VERIFY": "false",
+            "CONDUIT_REDIS_TLS_CA_FILE": "/proc/self/stat", "CONDUIT_CLUSTER_HEARTBEAT": "2s",
+            "CONDUIT_CLUSTER_LEASE": "9s", "CONDUIT_CLUSTER_SERIES_LENGTH": "11", "CONDUIT_CLUSTER_EVENTS_LENGTH": "12",
+            "CONDUIT_PRESENCE_ENABLED": "false", "CONDUIT_PRESENCE_DIFF_INTERVAL": "50ms",
+            "CONDUIT_HTTP_HOST": "0.0.0.0", "CONDUIT_HTTP_PORT": "81", "CONDUIT_HTTP_PATH": "/s",
+            "CONDUIT_HTTP_EXAMPLE_CLIENT": "false", "CONDUIT_HTTP_HANDSHAKE_TIMEOUT": "3s",
+            "CONDUIT_HTTP_MAX_HEADER_BYTES": "2048", "CONDUIT_HTTP_TOKEN_COOKIE": "c", "CONDUIT_HTTP_BACKLOG": "5",
+            "CONDUIT_LIMITS_READ_BUFFER_BYTES": "4096", "CONDUIT_LIMITS_CONNECTIONS": "77",
+            "CONDUIT_READY_DEGRADED_STATUS": "503", "CONDUIT_LIMITS_MESSAGE_BYTES": "1000",
+            "CONDUIT_LIMITS_PENDING_BYTES": "2000", "CONDUIT_LIMITS_MEMBERS_PER_ROOM": "3",
+            "CONDUIT_HEARTBEAT_PING_INTERVAL": "1s", "CONDUIT_HEARTBEAT_TIMEOUT": "2s",
+            "CONDUIT_HEARTBEAT_WRITE_TIMEOUT": "3s", "CONDUIT_HEARTBEAT_READ_TIMEOUT": "4s",
+            "CONDUIT_ADMIN_HOST": "0.0.0.0", "CONDUIT_ADMIN_TOKEN": "t", "CONDUIT_LOG_LEVEL": "debug",
+            "CONDUIT_LOG_FORMAT": "json", "CONDUIT_SHUTDOWN_TIMEOUT": "5s", "CONDUIT_NODE_EVENT_LOOPS": "2",
+        ])
+        let redis = try #require(node.cluster.redis)
+        #expect(redis.endpoint == .host("cache.example", port: 6380))
+        #expect(redis.username == "u" && redis.password == "p")
+        #expect(redis.tls == .init(caFile: "/proc/self/stat", verify: false))
+        #expect(redis.connectTimeout == .seconds(1) && redis.commandTimeout == .seconds(3))
+        #expect(redis.reconnectMin == .milliseconds(20) && redis.reconnectMax == .seconds(4))
+        let cluster = node.cluster
+        #expect(cluster.prefix == "shop" && cluster.outboxBytes == 99 && cluster.outboxAgeMilliseconds == 7000)
+        #expect(cluster.lingerMilliseconds == 6000 && cluster.heartbeatMilliseconds == 2000)
+        #expect(cluster.leaseMilliseconds == 9000 && cluster.seriesLength == 11 && cluster.eventsLength == 12)
+        #expect(!cluster.presenceEnabled && cluster.presenceDiffMilliseconds == 50)
+        let gateway = node.gateway
+        #expect(gateway.host == "0.0.0.0" && gateway.port == 81 && gateway.path == "/s" && !gateway.exampleClient)
+        #expect(gateway.handshakeTimeoutMilliseconds == 3000 && gateway.maxHeaderBytes == 2048)
+        #expect(gateway.tokenCookie == "c" && gateway.backlog == 5 && gateway.readBufferBytes == 4096)
+        #expect(gateway.connections == 77 && gateway.degradedStatus == 503)
+        let hub = node.hub
+        #expect(hub.messageBytes == 1000 && hub.pendingBytes == 2000 && hub.membersPerRoom == 3)
+        #expect(hub.pingIntervalMilliseconds == 1000 && hub.idleTimeoutMilliseconds == 2000)
+        #expect(hub.writeTimeoutMilliseconds == 3000 && hub.readTimeoutMilliseconds == 4000)
+        #expect(node.admin.host == "0.0.0.0" && node.admin.token == "t")
+        #expect(node.logLevel == .debug && node.logFormat == .json)
+        #expect(node.shutdownTimeout == .seconds(5) && node.eventLoops == 2)
+    }
+
+    @Test func embeddersJoinAClusterByURL() throws {
+        var node = NodeConfiguration()
+        #expect(node.cluster.redis == nil)
+        try node.joinCluster(redisURL: "redis://h", prefix: "p")
+        #expect(node.cluster.redis?.endpoint == .host("h", port: 6379))
+        #expect(node.cluster.prefix == "p")
+        #expect(throws: ConfigurationError.self) { try node.joinCluster(redisURL: "http://h") }
+        #expect(node.cluster.prefix == "p")
+    }
+
+    @Test func pageOfTheDocumentationIsTheTable() throws {
+        let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("Docs/configuration.md")
+        let written = String(decoding: try Data(contentsOf: page), as: UTF8.self)
+        #expect(written == ConfigurationDocument.markdown, "write it anew: conduit config --format markdown")
     }
 
     @Test(arguments: [

@@ -1,10 +1,13 @@
 import ConduitAdmin
+import ConduitCluster
 import ConduitCore
 import ConduitGateway
 import ConduitHub
+import ConduitRedis
 import ConduitTelemetry
 import Foundation
 import Logging
+import NIOCore
 
 extension NodeConfiguration {
     /// Reads the settings of a node: overrides win over environment variables, those over the file, that over the
@@ -43,6 +46,7 @@ extension NodeConfiguration {
         eventLoops = values.integer("node.event-loops")
         hub = Self.hub(values)
         gateway = Self.gateway(values)
+        cluster = Self.cluster(values)
         admin = Self.admin(values)
         logLevel = Logger.Level(rawValue: values.text("log.level")) ?? .info
         logFormat = LogFormat(rawValue: values.text("log.format")) ?? .auto
@@ -80,6 +84,42 @@ extension NodeConfiguration {
         gateway.connections = values.integer("limits.connections")
         gateway.degradedStatus = values.text("ready.degraded-status") == "503" ? 503 : 200
         return gateway
+    }
+
+    private static func cluster(_ values: ConfigurationValues) -> ClusterConfiguration {
+        var cluster = ClusterConfiguration()
+        cluster.redis = redis(values)
+        cluster.prefix = values.text("redis.prefix")
+        cluster.heartbeatMilliseconds = Int64(values.milliseconds("cluster.heartbeat"))
+        cluster.leaseMilliseconds = Int64(values.milliseconds("cluster.lease"))
+        cluster.lingerMilliseconds = Int64(values.milliseconds("redis.unsubscribe-linger"))
+        cluster.outboxBytes = values.integer("redis.outbox-bytes")
+        cluster.outboxAgeMilliseconds = Int64(values.milliseconds("redis.outbox-age"))
+        cluster.seriesLength = values.integer("cluster.series-length")
+        cluster.eventsLength = values.integer("cluster.events-length")
+        cluster.presenceEnabled = values.boolean("presence.enabled")
+        cluster.presenceDiffMilliseconds = Int64(values.milliseconds("presence.diff-interval"))
+        cluster.host = hostName()
+        return cluster
+    }
+
+    private static func redis(_ values: ConfigurationValues) -> RedisConfiguration? {
+        guard let url = try? RedisURL(values.text("redis.url")) else { return nil }
+        var redis = RedisConfiguration(url)
+        let username = values.text("redis.username")
+        let password = values.text("redis.password")
+        if !username.isEmpty { redis.username = username }
+        if !password.isEmpty { redis.password = password }
+        if redis.tls != nil {
+            let authorities = values.text("redis.tls.ca-file")
+            redis.tls = .init(
+                caFile: authorities.isEmpty ? nil : authorities, verify: values.boolean("redis.tls.verify"))
+        }
+        redis.connectTimeout = .milliseconds(Int64(values.milliseconds("redis.connect-timeout")))
+        redis.commandTimeout = .milliseconds(Int64(values.milliseconds("redis.command-timeout")))
+        redis.reconnectMin = .milliseconds(Int64(values.milliseconds("redis.reconnect-min")))
+        redis.reconnectMax = .milliseconds(Int64(values.milliseconds("redis.reconnect-max")))
+        return redis
     }
 
     private static func admin(_ values: ConfigurationValues) -> AdminConfiguration {

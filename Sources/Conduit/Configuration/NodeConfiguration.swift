@@ -1,7 +1,9 @@
 public import ConduitAdmin
+package import ConduitCluster
 public import ConduitCore
 public import ConduitGateway
 public import ConduitHub
+import ConduitRedis
 public import ConduitTelemetry
 import Foundation
 public import Logging
@@ -17,6 +19,8 @@ public struct NodeConfiguration: Sendable {
     public var hub = HubConfiguration()
     /// The public port.
     public var gateway = GatewayConfiguration()
+    /// How the node takes part in a cluster; alone when no Redis is named.
+    package var cluster = ClusterConfiguration()
     /// The operator's port.
     public var admin = AdminConfiguration()
     /// Least level of log lines that are written.
@@ -36,6 +40,28 @@ public struct NodeConfiguration: Sendable {
     /// The defaults under a given name.
     public init(nodeID: NodeID) { self.nodeID = nodeID }
 
+    /// Joins the cluster of a Redis; without this a node is alone.
+    ///
+    /// - Parameters:
+    ///   - url: `redis://[user:password@]host[:port]`, `rediss://…` or `unix:///path`.
+    ///   - prefix: begins every key and channel; the same on all nodes of a cluster.
+    /// - Throws: what is wrong with the URL or the prefix.
+    public mutating func joinCluster(redisURL url: String, prefix: String = "conduit") throws(ConfigurationError) {
+        let overrides = [
+            ConfigurationOverride(key: "redis.url", value: url, source: "joinCluster"),
+            ConfigurationOverride(key: "redis.prefix", value: prefix, source: "joinCluster"),
+        ]
+        let read = try NodeConfiguration.load(overrides: overrides, environment: [:])
+        cluster.redis = read.cluster.redis
+        cluster.prefix = read.cluster.prefix
+    }
+
+    /// The name of this machine, as its kernel has it.
+    package static func hostName() -> String {
+        let data = FileManager.default.contents(atPath: "/proc/sys/kernel/hostname") ?? Data()
+        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
     /// `Web_01.example` becomes `Web_01.example-x3f9`; what a node id can't hold becomes `-`.
     package static func generatedName(
         host: String, suffix: String, using generator: inout some RandomNumberGenerator
@@ -45,10 +71,5 @@ public struct NodeConfiguration: Sendable {
         }
         let name = allowed.isEmpty ? "node" : String(allowed)
         return NodeID(name + "-" + suffix) ?? .random(using: &generator)
-    }
-
-    private static func hostName() -> String {
-        let data = FileManager.default.contents(atPath: "/proc/sys/kernel/hostname") ?? Data()
-        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 }

@@ -1,0 +1,76 @@
+import ArgumentParser
+import ConduitCluster
+import ConduitCore
+import ConduitRedis
+import Foundation
+
+/// `conduit cluster`: the table of nodes, read from Redis alone; no node is asked.
+struct ClusterCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cluster", abstract: "Show the nodes of a cluster and their figures, as Redis has them.")
+
+    @Option(help: ArgumentHelp("Redis of the cluster; else CONDUIT_REDIS_URL.", valueName: "url"))
+    var redisURL: String?
+
+    @Option(help: ArgumentHelp("Prefix of its keys; else CONDUIT_REDIS_PREFIX, else conduit.", valueName: "prefix"))
+    var prefix: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        guard let url = redisURL ?? environment["CONDUIT_REDIS_URL"], !url.isEmpty else {
+            throw ValidationError("no Redis is named: give --redis-url or set CONDUIT_REDIS_URL")
+        }
+        var redis: RedisConfiguration
+        do throws(RedisURLError) {
+            redis = try RedisConfiguration(url: url)
+        } catch {
+            throw CommandExit.failure(CommandExit.configuration, ["the Redis URL is not in order: \(error)"])
+        }
+        if redis.username == nil, let name = environment["CONDUIT_REDIS_USERNAME"], !name.isEmpty {
+            redis.username = name
+        }
+        if redis.password == nil, let word = environment["CONDUIT_REDIS_PASSWORD"], !word.isEmpty {
+            redis.password = word
+        }
+        if redis.tls != nil {
+            if let file = environment["CONDUIT_REDIS_TLS_CA_FILE"], !file.isEmpty { redis.tls?.caFile = file }
+            if environment["CONDUIT_REDIS_TLS_VERIFY"] == "false" { redis.tls?.verify = false }
+        }
+        let prefix = prefix ?? environment["CONDUIT_REDIS_PREFIX"] ?? "conduit"
+        let table: ClusterTable
+        do {
+            table = try await RedisClient.withConnection(redis) { client in
+                let rows = try await ClusterReader(client: client, prefix: prefix).nodes()
+                var rates: [NodeID: Double] = [:]
+                for row in rows {
+                    let key = ClusterKeys(prefix: prefix).series(of: row.node)
+                    rates[row.node] = Self.rate(
+                        try await client.send("XREVRANGE", .string(key), "+", "-", "COUNT", "11").array ?? [])
+                }
+                return ClusterTable(prefix: prefix, rows: rows, rates: rates)
+            }
+        } catch {
+            throw CommandExit.failure(CommandExit.unavailable, ["Redis at \(redis) can't be read: \(error)"])
+        }
+        print(json ? table.json : table.text, terminator: "")
+    }
+
+    /// Messages a second between the oldest and the newest of a few entries of a node's series, the newest first.
+    private static func rate(_ entries: [RedisValue]) -> Double? {
+        let points = entries.compactMap { entry -> (time: Int64, messages: Int64)? in
+            guard let parts = entry.array, parts.count == 2, let words = parts[1].array,
+                let time = parts[0].string?.split(separator: "-").first.flatMap({ Int64($0) }),
+                let place = words.firstIndex(where: { $0.string == "messages_in" }), place % 2 == 0,
+                place + 1 < words.count, let messages = words[place + 1].integer
+            else { return nil }
+            return (time, messages)
+        }
+        guard let last = points.first, let first = points.last, last.time > first.time,
+            last.messages >= first.messages
+        else { return nil }
+        return Double(last.messages - first.messages) * 1000 / Double(last.time - first.time)
+    }
+}

@@ -1,0 +1,117 @@
+package import ConduitCluster
+package import ConduitCore
+import ConduitWire
+import NIOCore
+
+/// What `conduit cluster` prints: a row a node and their sums, as a table for people or JSON for programs.
+package struct ClusterTable: Sendable {
+    private let prefix: String
+    private let rows: [NodeRow]
+    /// Messages a second from clients, where a node's series tells.
+    private let rates: [NodeID: Double]
+
+    package init(prefix: String, rows: [NodeRow], rates: [NodeID: Double]) {
+        self.prefix = prefix
+        self.rows = rows
+        self.rates = rates
+    }
+
+    private static let columns = [
+        "NODE", "STATE", "VERSION", "CLIENTS", "ROOMS", "MSGS/S", "DELIVERIES", "RELAY P99", "RTT", "HEARTBEAT",
+    ]
+
+    /// Columns are padded to their widest cell; figures stand on the right.
+    package var text: String {
+        guard !rows.isEmpty else { return "No node of the cluster \"\(prefix)\" is known to this Redis.\n" }
+        var lines = [Self.columns] + rows.map(cells)
+        let count = "\(rows.count) node\(rows.count == 1 ? "" : "s")"
+        lines.append([
+            count, "", "", Self.text(sum("clients")), "", Self.rate(rows.compactMap { rates[$0.node] }),
+            Self.text(sum("deliveries")), "", "", "",
+        ])
+        let widths = Self.columns.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        return lines.map { line in
+            let padded = line.indices.map { column in
+                let space = String(repeating: " ", count: widths[column] - line[column].count)
+                return column < 3 ? line[column] + space : space + line[column]
+            }.joined(separator: "  ")
+            return String(padded.reversed().drop { $0 == " " }.reversed())
+        }.joined(separator: "\n") + "\n"
+    }
+
+    /// `{"prefix","nodes":[{"id","heartbeat_age_ms","state",…}],"totals":{…}}`; the fields of redis.md, numbers as such.
+    package var json: String {
+        var buffer = ByteBuffer()
+        buffer.writeStaticString("{\"prefix\":")
+        buffer.writeJSONString(prefix)
+        buffer.writeStaticString(",\"nodes\":[")
+        for (index, row) in rows.enumerated() {
+            buffer.writeStaticString(index > 0 ? ",{\"id\":" : "{\"id\":")
+            buffer.writeJSONString(row.node.rawValue)
+            buffer.writeString(",\"heartbeat_age_ms\":\(row.heartbeatAgeMilliseconds),\"state\":")
+            buffer.writeJSONString(row.state)
+            if let rate = rates[row.node] { buffer.writeString(",\"messages_in_per_second\":\(rate)") }
+            for (name, value) in row.fields.sorted(by: { $0.key < $1.key })
+            where !["id", "heartbeat_age_ms", "state", "messages_in_per_second"].contains(name) {
+                buffer.writeStaticString(",")
+                buffer.writeJSONString(name)
+                buffer.writeStaticString(":")
+                if let number = Int64(value), String(number) == value {
+                    buffer.writeString(value)
+                } else if let number = Double(value), number.isFinite, value.contains("."), abs(number) < 1e15 {
+                    buffer.writeString(number.description)
+                } else {
+                    buffer.writeJSONString(value)
+                }
+            }
+            buffer.writeStaticString("}")
+        }
+        buffer.writeString("],\"totals\":{\"nodes\":\(rows.count)")
+        for name in ["clients", "messages_in", "deliveries", "bytes_out", "dropped", "relay_published", "relay_gaps"] {
+            buffer.writeString(",\"\(name)\":\(sum(name))")
+        }
+        buffer.writeStaticString("}}\n")
+        return String(buffer: buffer)
+    }
+
+    private func sum(_ name: String) -> Int64 {
+        rows.reduce(0) { sum, row in
+            let (result, overflow) = sum.addingReportingOverflow(row.number(name) ?? 0)
+            return overflow ? .max : result
+        }
+    }
+
+    private func cells(_ row: NodeRow) -> [String] {
+        [
+            row.node.rawValue, Self.printable(row.state), Self.printable(row.fields["version"] ?? "-"),
+            Self.text(row.number("clients")), Self.text(row.number("rooms")),
+            Self.rate(rates[row.node].map { [$0] } ?? []), Self.text(row.number("deliveries")),
+            Self.duration(row.number("relay_p99_us")), Self.duration(row.number("redis_rtt_us")),
+            Self.duration(row.heartbeatAgeMilliseconds.multipliedReportingOverflow(by: 1000).partialValue),
+        ]
+    }
+
+    private static func rate(_ rates: [Double]) -> String {
+        guard !rates.isEmpty else { return "-" }
+        let tenths = (rates.reduce(0, +) * 10).rounded()
+        return tenths < 1e15 ? "\(tenths / 10)" : "-"
+    }
+
+    private static func text(_ number: Int64?) -> String { number.map(String.init) ?? "-" }
+
+    /// Three units are enough for all that is shown: 840us, 1.2ms, 3.4s.
+    private static func duration(_ microseconds: Int64?) -> String {
+        guard let microseconds else { return "-" }
+        switch microseconds {
+        case ..<1000: return "\(microseconds)us"
+        case ..<1_000_000: return "\(Double(microseconds / 100) / 10)ms"
+        default: return "\(Double(microseconds / 100_000) / 10)s"
+        }
+    }
+
+    /// What stands in Redis may be anybody's; a terminal gets no control characters of it.
+    private static func printable(_ text: String) -> String {
+        let scalars = text.unicodeScalars.prefix(40).filter { $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) }
+        return String(String.UnicodeScalarView(scalars))
+    }
+}

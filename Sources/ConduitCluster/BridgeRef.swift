@@ -53,6 +53,12 @@ package final class BridgeRef: HubRelay {
         return (try? await asked.get()) ?? ClusterStatistics()
     }
 
+    /// The members of a room that this node knows of, by client id: all of them on a node alone.
+    package func localMembers(of room: RoomName) async -> [Member] {
+        let asked = eventLoop.submit { [bridge] in bridge.value?.presence.members(of: room) ?? [] }
+        return ((try? await asked.get()) ?? []).sorted { $0.client.rawValue < $1.client.rawValue }
+    }
+
     /// Says to the other nodes and to operators what this node is about to do.
     package func setState(_ state: NodeState) {
         eventLoop.execute { [bridge] in bridge.value?.change(to: state) }

@@ -100,6 +100,22 @@ public struct RoomName: Hashable, Sendable, CustomStringConvertible {
     public var description: String { rawValue }
 }
 
+extension RoomName: ExpressibleByStringLiteral {
+    /// A name written in source code. A literal that can't be a room's name is a mistake of the program.
+    public init(stringLiteral literal: StaticString) {
+        guard let room = RoomName("\(literal)") else { preconditionFailure("\(literal) is not a room's name") }
+        self = room
+    }
+}
+
+extension UserID: ExpressibleByStringLiteral {
+    /// An id written in source code. A literal that can't be a user's id is a mistake of the program.
+    public init(stringLiteral literal: StaticString) {
+        guard let user = UserID("\(literal)") else { preconditionFailure("\(literal) is not a user's id") }
+        self = user
+    }
+}
+
 extension StringProtocol {
     /// Whether a character of Unicode's category Cc is in here (C0, DEL or C1).
     package var containsControlCharacter: Bool {

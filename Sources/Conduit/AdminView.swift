@@ -1,0 +1,110 @@
+import ConduitAdmin
+import ConduitCluster
+import ConduitCore
+import ConduitGateway
+import ConduitHub
+import ConduitRedis
+import ConduitTelemetry
+
+/// The node as its operator's port sees it: figures of its parts, and the cluster as Redis shows it.
+struct AdminView: AdminNode {
+    let configuration: NodeConfiguration
+    let hub: Hub
+    let bridge: BridgeRef
+    let gateway: Gateway
+    let readinessNow: @Sendable () -> Readiness
+
+    var nodeID: NodeID { configuration.nodeID }
+
+    func readiness() async -> AdminReadiness {
+        let readiness = readinessNow()
+        let status =
+            switch readiness {
+            case .ready: 200
+            case .degraded: configuration.gateway.degradedStatus
+            case .starting, .overloaded, .draining: 503
+            }
+        return AdminReadiness(status: readiness.rawValue, httpStatus: status)
+    }
+
+    func statistics() async -> AdminStatistics {
+        AdminStatistics(
+            hub: await hub.statistics(), process: ProcessFigures.now(), handshakes: gateway.statistics.results,
+            cluster: await bridge.statistics())
+    }
+
+    func cluster() async -> AdminCluster {
+        let status = bridge.status.name
+        guard let redis = configuration.cluster.redis else {
+            let figures = await hub.statistics()
+            let fields = [
+                "state": readinessNow().rawValue, "clients": "\(figures.clients)", "users": "\(figures.users)",
+                "rooms": "\(figures.rooms)",
+            ]
+            let node = AdminCluster.Node(id: nodeID, heartbeatAgeMilliseconds: nil, fields: fields)
+            return AdminCluster(status: status, nodes: [node])
+        }
+        do {
+            let rows = try await RedisClient.withConnection(redis) { client in
+                try await ClusterReader(client: client, prefix: configuration.cluster.prefix).nodes()
+            }
+            let nodes = rows.map {
+                AdminCluster.Node(
+                    id: $0.node, heartbeatAgeMilliseconds: $0.heartbeatAgeMilliseconds, fields: $0.fields)
+            }
+            let lost = rows.filter(\.fields.isEmpty).map(\.node.rawValue)
+            return AdminCluster(status: status, nodes: nodes, unreachable: lost)
+        } catch {
+            return AdminCluster(status: status, nodes: [], unreachable: ["redis"])
+        }
+    }
+
+    func presence(
+        of room: RoomName, limit: Int, after cursor: String?
+    ) async throws(RequestError) -> AdminPresence {
+        var members: [Member] = []
+        if let redis = configuration.cluster.redis {
+            do {
+                members = try await RedisClient.withConnection(redis) { client in
+                    try await ClusterReader(client: client, prefix: configuration.cluster.prefix).members(of: room)
+                }
+            } catch {
+                throw RequestError(.unavailable, "Redis can't be reached")
+            }
+        } else {
+            members = await bridge.localMembers(of: room)
+        }
+        let rest = members.drop { member in cursor.map { member.client.rawValue <= $0 } ?? false }
+        return AdminPresence(
+            count: members.count, users: Set(members.map { $0.user?.rawValue ?? $0.client.rawValue }).count,
+            members: Array(rest.prefix(limit)),
+            cursor: rest.count > limit ? rest.prefix(limit).last?.client.rawValue : nil)
+    }
+
+    func publish(_ type: String, _ payload: RawJSON, to target: AdminTarget) async throws(RequestError) -> AdminReceipt {
+        switch target {
+        case .room(let room): try hub.broadcast(type, payload, to: room)
+        case .everybody: try hub.broadcastToAll(type, payload)
+        case .user(let user): try hub.send(type, payload, to: user)
+        case .client(let client): try hub.send(type, payload, to: client)
+        }
+        return AdminReceipt(unreachable: unreachable)
+    }
+
+    func disconnect(_ target: AdminTarget) async throws(RequestError) -> AdminReceipt {
+        switch target {
+        case .user(let user): bridge.disconnect(user)
+        case .client(let client): bridge.disconnect(client)
+        case .room, .everybody: throw RequestError(.badRequest, "give a user or a client")
+        }
+        return AdminReceipt(unreachable: unreachable)
+    }
+
+    /// The other nodes all together, while the bus is away.
+    private var unreachable: [String] {
+        switch bridge.status {
+        case .alone, .connected: []
+        case .connecting, .degraded: ["redis"]
+        }
+    }
+}

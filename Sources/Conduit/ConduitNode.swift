@@ -1,0 +1,98 @@
+import ConduitAdmin
+import ConduitCluster
+import ConduitCore
+public import ConduitGateway
+public import ConduitHub
+public import Logging
+import NIOCore
+import NIOPosix
+public import ServiceLifecycle
+import Synchronization
+
+/// One node, running: the hub, its bridge to the other nodes, the public port and the operator's port.
+///
+/// ``start(configuration:router:hooks:logger:authenticate:)`` returns when the ports are open. ``run()`` returns when
+/// the node has stopped: after ``shutdown()``, a graceful shutdown of the `ServiceGroup` that it is in, or the
+/// cancellation of its task.
+public final class ConduitNode: Service {
+    /// The settings that it was started with.
+    public let configuration: NodeConfiguration
+    /// Everything local to the node: clients, rooms, broadcasts. What is broadcast reaches the other nodes too.
+    public let hub: Hub
+    /// Where WebSocket clients connect to, as this machine sees it.
+    public let url: String
+    /// Where the public port listens.
+    public let httpPort: Int
+    /// Where the operator's port listens; `nil` when there is none.
+    public let adminPort: Int?
+
+    private let parts: NodeParts
+
+    private init(configuration: NodeConfiguration, parts: NodeParts, httpPort: Int, adminPort: Int?) {
+        self.configuration = configuration
+        self.parts = parts
+        self.hub = parts.hub
+        self.httpPort = httpPort
+        self.adminPort = adminPort
+        let host = configuration.gateway.host
+        let shown = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host.contains(":") ? "[\(host)]" : host
+        self.url = "ws://\(shown):\(httpPort)\(configuration.gateway.path)"
+    }
+
+    /// Starts a node and returns when its ports are open. Redis need not be there: the node is degraded until it is.
+    ///
+    /// - Parameters:
+    ///   - configuration: every setting.
+    ///   - router: message types of the application's beside the built-in ones.
+    ///   - hooks: what the application is told of.
+    ///   - logger: where lines go.
+    ///   - authenticate: decides on every handshake; `nil` (the parameter) lets anybody in as anonymous.
+    /// - Throws: what kept a port from opening, or a configuration that contradicts itself.
+    public static func start(
+        configuration: NodeConfiguration = NodeConfiguration(), router: MessageRouter = MessageRouter(),
+        hooks: HubHooks = HubHooks(), logger: Logger = Logger(label: "conduit"),
+        authenticate: AuthenticationHandler? = nil
+    ) async throws -> ConduitNode {
+        var logger = logger
+        logger.logLevel = configuration.logLevel
+        logger[metadataKey: "node"] = "\(configuration.nodeID)"
+        let loops = configuration.eventLoops > 0 ? configuration.eventLoops : System.coreCount
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: min(loops, 64))
+        do {
+            return try await start(configuration, router, hooks, logger, authenticate, group)
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+    }
+
+    private static func start(
+        _ configuration: NodeConfiguration, _ router: MessageRouter, _ hooks: HubHooks, _ logger: Logger,
+        _ authenticate: AuthenticationHandler?, _ group: MultiThreadedEventLoopGroup
+    ) async throws -> ConduitNode {
+        let hub = try await Hub.make(
+            node: configuration.nodeID, eventLoops: Array(group.makeIterator()), configuration: configuration.hub,
+            router: router, hooks: hooks, logger: logger)
+        let parts = try await NodeParts.open(
+            configuration, hub: hub, group: group, authenticate: authenticate, logger: logger)
+        return ConduitNode(
+            configuration: configuration, parts: parts, httpPort: parts.httpPort, adminPort: parts.adminPort)
+    }
+
+    /// Waits until the node has stopped.
+    public func run() async throws {
+        await withTaskCancellationOrGracefulShutdownHandler {
+            await parts.waitUntilStopped()
+        } onCancelOrGracefulShutdown: {
+            Task { await self.shutdown() }
+        }
+    }
+
+    /// Stops the node: no new clients, every client is closed with 3001, its members leave the rosters, Redis last.
+    ///
+    /// Returns when everything is closed, at the latest a little after `shutdown.timeout`. May be called again.
+    public func shutdown() async { await parts.stop() }
+
+    /// Whether the node takes clients, in a word: `starting`, `ready`, `degraded`, `draining`.
+    public var readiness: String { parts.readiness.rawValue }
+}

@@ -1,0 +1,143 @@
+import ConduitAdmin
+import ConduitCluster
+import ConduitCore
+import ConduitGateway
+import ConduitHub
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// What a node is made of, opened in the order of dependence and closed backwards.
+final class NodeParts: Sendable {
+    /// How far the node is in its life.
+    fileprivate enum Phase: Int {
+        case starting, open, draining, stopped
+    }
+
+    let hub: Hub
+    let bridge: BridgeRef
+    let httpPort: Int
+    let adminPort: Int?
+    private let configuration: NodeConfiguration
+    private let gateway: Gateway
+    private let admin: RunningAdmin?
+    private let group: MultiThreadedEventLoopGroup
+    private let logger: Logger
+    private let phase: PhaseCell
+    private let status: LateStatus
+    /// Completed when the node has stopped. Belongs to a loop of the singleton group, which outlives the node's own.
+    private let stopped: EventLoopPromise<Void>
+
+    private init(
+        configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
+        httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, status: LateStatus, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.hub = hub
+        self.bridge = bridge
+        self.gateway = gateway
+        self.admin = admin
+        self.httpPort = httpPort
+        self.adminPort = admin?.port
+        self.group = group
+        self.phase = phase
+        self.status = status
+        self.logger = logger
+        self.stopped = MultiThreadedEventLoopGroup.singleton.any().makePromise()
+    }
+
+    /// The ports are bound first, so that the node can say where it is; clients are taken when everything is there.
+    static func open(
+        _ configuration: NodeConfiguration, hub: Hub, group: MultiThreadedEventLoopGroup,
+        authenticate: AuthenticationHandler?, logger: Logger
+    ) async throws -> NodeParts {
+        let phase = PhaseCell()
+        let status = LateStatus()
+        let readiness: @Sendable () -> Readiness = { Self.readiness(phase, status) }
+        let gateway = Gateway(
+            configuration: configuration.gateway, hub: hub, group: group, logger: logger, readiness: readiness,
+            authenticate: authenticate)
+        let port = try await gateway.start().port ?? 0
+        var cluster = configuration.cluster
+        if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
+        let bridge = BridgeRef(
+            node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)
+        status.set(bridge)
+        do {
+            let admin = try await RunningAdmin.open(
+                configuration, hub: hub, bridge: bridge, gateway: gateway, readiness: readiness, group: group,
+                logger: logger)
+            try await hub.connect(to: bridge)
+            bridge.start(sink: hub)
+            bridge.setState(.ready)
+            phase.set(.open)
+            return NodeParts(
+                configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin, httpPort: port,
+                group: group, phase: phase, status: status, logger: logger)
+        } catch {
+            await gateway.stopAccepting()
+            await hub.shutdown(within: .seconds(1))
+            throw error
+        }
+    }
+
+    /// What `/ready` says.
+    var readiness: Readiness { Self.readiness(phase, status) }
+
+    private static func readiness(_ phase: PhaseCell, _ cluster: LateStatus) -> Readiness {
+        switch phase.value {
+        case .starting: return .starting
+        case .draining, .stopped: return .draining
+        case .open: break
+        }
+        switch cluster.value {
+        case .alone, .connected: return .ready
+        case nil, .connecting, .degraded: return .degraded
+        }
+    }
+
+    func waitUntilStopped() async { try? await stopped.futureResult.get() }
+
+    /// Stops once, whoever asks and how often; returns when the node has stopped.
+    func stop() async {
+        guard phase.begin() else { return await waitUntilStopped() }
+        logger.info("stopping")
+        let limit = TimeAmount(configuration.shutdownTimeout)
+        bridge.setState(.draining)
+        await gateway.stopAccepting()
+        let cut = await hub.shutdown(.shutdown, within: limit)
+        if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
+        await bridge.drain(within: .seconds(5))
+        await admin?.close()
+        try? await group.shutdownGracefully()
+        phase.set(.stopped)
+        logger.info("stopped")
+        stopped.succeed()
+    }
+
+    /// The bridge's status for the front door, which is there before the bridge is.
+    final class LateStatus: Sendable {
+        private let bridge = Mutex<BridgeRef?>(nil)
+
+        fileprivate var value: ClusterStatus? { bridge.withLock { $0 }?.status }
+
+        fileprivate func set(_ made: BridgeRef) { bridge.withLock { $0 = made } }
+    }
+
+    /// The phase as any thread reads it.
+    final class PhaseCell: Sendable {
+        private let number = Atomic<Int>(Phase.starting.rawValue)
+
+        fileprivate var value: Phase { Phase(rawValue: number.load(ordering: .relaxed)) ?? .stopped }
+
+        fileprivate func set(_ phase: Phase) { number.store(phase.rawValue, ordering: .relaxed) }
+
+        /// Begins to drain; `false` when somebody else has.
+        fileprivate func begin() -> Bool {
+            number.compareExchange(
+                expected: Phase.open.rawValue, desired: Phase.draining.rawValue, ordering: .relaxed
+            ).exchanged
+        }
+    }
+}

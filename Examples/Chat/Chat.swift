@@ -23,13 +23,14 @@ struct Chat {
         }
 
         // Anybody may come in who says a name: ws://127.0.0.1:8080/ws?token=Ann
-        let node = try await ConduitNode.start(configuration: configuration, router: router, hooks: hooks) { handshake in
-            handshake.token.flatMap { UserID($0) }.map { Identity(user: $0) }
+        let node = try await ConduitNode.start(configuration: configuration, router: router, hooks: hooks) {
+            handshake in
+            handshake.token.flatMap { UserID($0.value) }.map { Identity(user: $0) }
         }
         try node.hub.broadcast("news", RawJSON(#"{"text":"the chat is open"}"#), to: lobby)
         print("chat on \(node.url)")
         try await node.run()
     }
 
-    private static let lobby: RoomName = "chat:lobby"
+    private static let lobby = RoomName(literal: "chat:lobby")
 }

@@ -81,7 +81,8 @@ struct AdminView: AdminNode {
             cursor: rest.count > limit ? rest.prefix(limit).last?.client.rawValue : nil)
     }
 
-    func publish(_ type: String, _ payload: RawJSON, to target: AdminTarget) async throws(RequestError) -> AdminReceipt {
+    func publish(_ type: String, _ payload: RawJSON, to target: AdminTarget) async throws(RequestError) -> AdminReceipt
+    {
         switch target {
         case .room(let room): try hub.broadcast(type, payload, to: room)
         case .everybody: try hub.broadcastToAll(type, payload)

@@ -100,17 +100,17 @@ public struct RoomName: Hashable, Sendable, CustomStringConvertible {
     public var description: String { rawValue }
 }
 
-extension RoomName: ExpressibleByStringLiteral {
+extension RoomName {
     /// A name written in source code. A literal that can't be a room's name is a mistake of the program.
-    public init(stringLiteral literal: StaticString) {
+    public init(literal: StaticString) {
         guard let room = RoomName("\(literal)") else { preconditionFailure("\(literal) is not a room's name") }
         self = room
     }
 }
 
-extension UserID: ExpressibleByStringLiteral {
+extension UserID {
     /// An id written in source code. A literal that can't be a user's id is a mistake of the program.
-    public init(stringLiteral literal: StaticString) {
+    public init(literal: StaticString) {
         guard let user = UserID("\(literal)") else { preconditionFailure("\(literal) is not a user's id") }
         self = user
     }

@@ -24,6 +24,11 @@ package struct TestEvent: Sendable, CustomStringConvertible {
         return object?["data"] as? [String: Any] ?? [:]
     }
 
+    /// The whole envelope.
+    package var object: [String: Any] {
+        (try? JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]) ?? [:]
+    }
+
     package func string(_ key: String) -> String? { data[key] as? String }
 
     package func int(_ key: String) -> Int? { (data[key] as? NSNumber)?.intValue }

@@ -142,7 +142,7 @@ import Testing
 
     @Test func theApplicationBroadcastsToAllAndSendsToUsersAndClients() async throws {
         try await TestNode.with(authenticate: { handshake in
-            handshake.token.flatMap { UserID($0) }.map { Identity(user: $0) }
+            handshake.token.flatMap { UserID($0.value) }.map { Identity(user: $0) }
         }) { node in
             await #expect(throws: TestHTTPResponse.self) { try await node.connect() }
             let (ann, bob) = (try await node.connect(token: "ann"), try await node.connect(token: "bob"))

@@ -1,5 +1,6 @@
 import Conduit
 import ConduitTesting
+import Logging
 import NIOCore
 
 /// A node in this process on free ports, and clients for it.
@@ -10,7 +11,7 @@ struct TestNode {
     /// Free ports, no admin port, quick timers.
     static func configuration(redis url: String? = nil, name: String? = nil) throws -> NodeConfiguration {
         var configuration = configuration(name: name)
-        if let url { configuration.cluster.redis = try .init(url: url) }
+        if let url { try configuration.joinCluster(redis: url) }
         return configuration
     }
 

@@ -29,8 +29,8 @@ struct AdminView: AdminNode {
 
     func statistics() async -> AdminStatistics {
         AdminStatistics(
-            hub: await hub.statistics(), process: ProcessFigures.now(), handshakes: gateway.statistics.results,
-            cluster: await bridge.statistics())
+            hub: await hub.statistics(), cluster: await bridge.statistics(), process: ProcessFigures.now(),
+            handshakes: gateway.statistics.results)
     }
 
     func cluster() async -> AdminCluster {

@@ -11,7 +11,7 @@ struct TestNode {
     /// Free ports, no admin port, quick timers.
     static func configuration(redis url: String? = nil, name: String? = nil) throws -> NodeConfiguration {
         var configuration = configuration(name: name)
-        if let url { try configuration.joinCluster(redis: url) }
+        if let url { try configuration.joinCluster(redisURL: url) }
         return configuration
     }
 

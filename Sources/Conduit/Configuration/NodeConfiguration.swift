@@ -3,7 +3,6 @@ package import ConduitCluster
 public import ConduitCore
 public import ConduitGateway
 public import ConduitHub
-import ConduitRedis
 public import ConduitTelemetry
 import Foundation
 public import Logging

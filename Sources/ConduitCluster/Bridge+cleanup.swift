@@ -12,20 +12,22 @@ extension Bridge {
 
     /// A node's lease ran out: one of the survivors cleans up, whoever Redis lets.
     func claim(_ lost: NodeID) {
-        guard phase == .live, cleaning.count < 16, cleaning.insert(lost).inserted else { return }
+        guard phase == .live, cleaning.count < 16, cleaning[lost] == nil else { return }
+        cleaning[lost] = false
         let arguments: [RedisArgument] = [
             .string(lost.rawValue), .integer(configuration.leaseMilliseconds), .string(node.rawValue),
         ]
         evaluate(.claim, keys: [keys.nodes, keys.claim(of: lost)], arguments) { [weak self] result in
             guard let self else { return }
             guard case .success(let value) = result, let score = value.string else {
-                self.cleaning.remove(lost)
+                self.cleaning[lost] = nil
                 return
             }
+            self.cleaning[lost] = true
             self.logger.warning("a node is lost; cleaning up after it", metadata: [LogKey.node: "\(lost)"])
             self.cleanRooms(of: lost) { isDone in
                 guard isDone else {
-                    self.cleaning.remove(lost)
+                    self.cleaning[lost] = nil
                     return
                 }
                 self.strikeOff(lost, score: score)
@@ -40,7 +42,7 @@ extension Bridge {
         event("node_down", ["lost", lost.rawValue, "reason", "lost"])
         let names = [keys.nodes, keys.claim(of: lost), keys.rooms(of: lost)]
         let arguments: [RedisArgument] = [.string(lost.rawValue), .string(score), .string(node.rawValue)]
-        evaluate(.strikeOff, keys: names, arguments) { [weak self] _ in _ = self?.cleaning.remove(lost) }
+        evaluate(.strikeOff, keys: names, arguments) { [weak self] _ in self?.cleaning[lost] = nil }
     }
 
     /// Everybody hears that a node is down, the node itself too if it lives after all.
@@ -132,6 +134,7 @@ extension Bridge {
     /// Takes this node out of the cluster: the clients are gone already. `done` is called when Redis has answered.
     func leave(_ done: @escaping () -> Void) {
         flush()
+        isLeaving = true
         guard canAssert, let commands, commands.isReady else { return done() }
         for room in Array(presence.rooms) {
             let held = presence.members(of: room).filter { $0.node == node }

@@ -30,7 +30,7 @@ extension Bridge {
     /// Each heartbeat: renew the lease, prove that the subscriptions are alive, ask the hub for newer figures.
     func heartbeat() {
         refreshFigures()
-        guard let commands, commands.isReady, phase != .closed else { return }
+        guard let commands, commands.isReady, phase != .closed, !isLeaving else { return }
         probe()
         let words = hashWords()
         let arguments: [RedisArgument] =
@@ -51,7 +51,9 @@ extension Bridge {
             case .failure: break
             }
         }
-        for lost in cleaning { commands.send(["PEXPIRE", .string(keys.claim(of: lost)), 10_000]) }
+        for (lost, isClaimed) in cleaning where isClaimed {
+            commands.send(["PEXPIRE", .string(keys.claim(of: lost)), 10_000])
+        }
     }
 
     private func heartbeatAnswered(_ value: RedisValue) {
@@ -89,7 +91,7 @@ extension Bridge {
 
     /// Redis lost what this node had written, or another node has cleaned it up.
     func reassert() {
-        guard canAssert else { return }
+        guard canAssert, !isLeaving else { return }
         event("node_up", ["version", ConduitVersion.current])
         if assertion == nil { assertEverything() }
     }

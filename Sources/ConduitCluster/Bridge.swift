@@ -77,8 +77,11 @@ final class Bridge {
     var figures = NodeFigures()
     var nodeState = NodeState.starting
     var registered = false
+    /// The traces of this node are being removed: nothing may renew them.
+    var isLeaving = false
     var swept = false
-    var cleaning: Set<NodeID> = []
+    /// Dead nodes whose clean-up this node asked for; `true` when Redis let it.
+    var cleaning: [NodeID: Bool] = [:]
     var greeted: Set<NodeID> = []
     var expected: Set<NodeID> = []
     var lostAt: Int64?

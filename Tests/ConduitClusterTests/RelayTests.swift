@@ -1,0 +1,258 @@
+import ConduitCluster
+import ConduitCore
+import ConduitHub
+import ConduitRedis
+import ConduitTelemetry
+import ConduitTesting
+import ConduitWire
+import NIOCore
+import Testing
+
+@Suite(.timeLimit(.minutes(2))) struct RelayTests {
+    @Test func messagesCrossBothWaysAndNeverComeBack() async throws {
+        let redis = try await RedisServer.start()
+        let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
+        let lobby = try room("lobby {1} 100%")
+        try a.join(lobby, "x", shard: 0)
+        try b.join(lobby, "y", shard: 1)
+        try await eventually { try await redis.subscribers(a, lobby) == 2 }
+        a.broadcast(lobby, "{\"n\":1}", "{\"n\":2}")
+        try await eventually { b.sink.received(.room(lobby)).count == 2 }
+        #expect(b.sink.received(.room(lobby)) == ["{\"n\":1}", "{\"n\":2}"])
+        #expect(
+            b.sink.received.filter { $0.kind == .room(lobby) }.allSatisfy { $0.shard == 1 }, "shards with members only")
+        b.broadcast(lobby, "{\"n\":3}")
+        try await eventually { a.sink.received(.room(lobby)).count == 1 }
+        b.bridge.relay([.broadcastAll(message: message("{\"all\":1}"))], fromShard: 0)
+        try await eventually { a.sink.received(.all).count == 2 }
+        #expect(a.sink.received(.room(lobby)) == ["{\"n\":3}"], "own messages are not echoed")
+        #expect(b.sink.received(.all).isEmpty)
+        try await eventually { await a.bridge.statistics().relayPublished == 2 }
+        let statistics = await b.bridge.statistics()
+        #expect(statistics.relayReceived == 2)
+        #expect(statistics.relayGaps == 0)
+        #expect(statistics.relay.count == 2)
+    }
+
+    @Test func aNodeListensOnlyToRoomsWithMembers() async throws {
+        let redis = try await RedisServer.start()
+        let a = try await TestNode.start("a", redis)
+        let lobby = try room("lobby")
+        #expect(try await redis.subscribers(a, lobby) == 0)
+        try a.join(lobby, "x")
+        try a.join(lobby, "y", shard: 1)
+        try await eventually { try await redis.subscribers(a, lobby) == 1 }
+        try a.leave(lobby, "x")
+        try a.leave(lobby, "y", shard: 1)
+        let left = ContinuousClock.now
+        try await eventually { try await redis.subscribers(a, lobby) == 0 }
+        #expect(ContinuousClock.now - left >= .milliseconds(900), "the subscription lingers")
+        #expect(await a.bridge.statistics().subscriptions == 0)
+    }
+
+    @Test func messagesThatWaitedForRedisArriveOnceAndInOrder() async throws {
+        let redis = try await RedisServer.start()
+        let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
+        let lobby = try room("lobby")
+        try a.join(lobby, "x")
+        try b.join(lobby, "y")
+        try await eventually { try await redis.subscribers(a, lobby) == 2 }
+        a.broadcast(lobby, "{\"n\":0}")
+        try await eventually { b.sink.received(.room(lobby)).count == 1 }
+        // Nodes know each other from the heartbeats; that is whom they wait for.
+        try await a.knows(2)
+        try await b.knows(2)
+        try await redis.kill()
+        try await eventually { a.bridge.status != .connected && b.bridge.status != .connected }
+        try await eventually { !b.sink.observed(lobby, "room_state").isEmpty }
+        #expect(b.sink.observed(lobby, "room_state")[0].contains("degraded"))
+        for number in 1...50 { a.broadcast(lobby, "{\"n\":\(number)}") }
+        try await redis.restart()
+        try await a.connected()
+        try await b.connected()
+        try await eventually { b.sink.received(.room(lobby)).count >= 51 }
+        #expect(b.sink.received(.room(lobby)) == (0...50).map { "{\"n\":\($0)}" })
+        try await eventually { b.sink.observed(lobby, "room_state").count == 2 }
+        #expect(b.sink.observed(lobby, "room_state")[1].contains("live"))
+        #expect(try await redis.subscribers(a, lobby) == 2, "both listen again")
+        let statistics = await a.bridge.statistics()
+        #expect(statistics.reconnects >= 2)
+        #expect(statistics.relayDropped.isEmpty)
+        #expect(statistics.outboxBytes == 0)
+        #expect(try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").contains("redis_back"))
+    }
+
+    @Test func whatIsInFlightWhenRedisHangsIsDeliveredOnce() async throws {
+        let redis = try await RedisServer.start()
+        var configuration = try TestNode.configuration(redis)
+        configuration.redis?.commandTimeout = .milliseconds(400)
+        let a = try TestNode("a", configuration), b = try TestNode("b", configuration)
+        try await a.connected()
+        try await b.connected()
+        let lobby = try room("lobby")
+        try a.join(lobby, "x")
+        try b.join(lobby, "y")
+        try await eventually { try await redis.subscribers(a, lobby) == 2 }
+        try await a.knows(2)
+        try await b.knows(2)
+        redis.pause()
+        for number in 1...20 { a.broadcast(lobby, "{\"n\":\(number)}") }
+        try await eventually { a.bridge.status != .connected }
+        redis.resume()
+        try await a.connected()
+        try await b.connected()
+        a.broadcast(lobby, "{\"n\":21}")
+        try await eventually { b.sink.received(.room(lobby)).last == "{\"n\":21}" }
+        #expect(b.sink.received(.room(lobby)) == (1...21).map { "{\"n\":\($0)}" }, "none twice, none missing")
+    }
+
+    @Test func theOutboxIsBounded() async throws {
+        let redis = try await RedisServer.start()
+        var configuration = try TestNode.configuration(redis)
+        configuration.outboxBytes = 5_000
+        let a = try TestNode("a", configuration)
+        try await a.connected()
+        try await redis.kill()
+        try await eventually { a.bridge.status != .connected }
+        let lobby = try room("lobby")
+        for number in 1...100 {
+            a.broadcast(lobby, "{\"n\":\(number),\"pad\":\"" + String(repeating: "x", count: 500) + "\"}")
+        }
+        try await eventually { (await a.bridge.statistics().relayDropped["outbox_bytes"] ?? 0) > 0 }
+        try await eventually { await a.bridge.statistics().relayDropped["outbox_bytes"] ?? 0 >= 90 }
+        #expect(await a.bridge.statistics().outboxBytes <= 5_000)
+    }
+
+    @Test func messagesGetTooOld() async throws {
+        let redis = try await RedisServer.start()
+        var configuration = try TestNode.configuration(redis)
+        configuration.outboxAgeMilliseconds = 200
+        let a = try TestNode("a", configuration)
+        try await a.connected()
+        try await redis.kill()
+        try await eventually { a.bridge.status != .connected }
+        a.broadcast(try room("lobby"), "{}", "{}")
+        try await eventually { await a.bridge.statistics().relayDropped["outbox_age"] == 2 }
+        #expect(await a.bridge.statistics().outboxBytes == 0)
+    }
+
+    @Test func strangeBusMessagesAreCountedAndHurtNobody() async throws {
+        let redis = try await RedisServer.start()
+        let a = try await TestNode.start("a", redis)
+        let lobby = try room("lobby")
+        try a.join(lobby, "x")
+        try await eventually { try await redis.subscribers(a, lobby) == 1 }
+        let channel = "conduit:room:{lobby}"
+        for junk in ["", "hello", "\u{1}", "\u{2}\u{1}\u{0}", String(repeating: "z", count: 5_000)] {
+            try await redis.redisCLI("PUBLISH", channel, junk)
+            try await redis.redisCLI("PUBLISH", "conduit:ctl", junk)
+        }
+        try await redis.publish(channel, .control) { ControlMessage.nodeDown(a.id, .lost).write(to: &$0) }
+        try await redis.publish(channel, .presence) { $0.writeString("\u{1}{\"client_id\":5}") }
+        let foreign = Member(client: try a.client("forged"), user: nil, node: a.id, joinedAt: 1)
+        try await redis.publish(channel, .presence) { PresenceNews.joined(foreign).write(to: &$0) }
+        try await redis.publish("conduit:ctl", .control) { $0.writeInteger(77 as UInt8) }
+        try await redis.publish("conduit:ctl", .control) {
+            ControlMessage.delivered(request: 9, count: .max).write(to: &$0)
+        }
+        try await redis.publish("conduit:ctl:a", .send) { $0.writeString("short") }
+        try await redis.publish(channel, .broadcast) { $0.writeString("{\"fine\":1}") }
+        try await eventually { a.sink.received(.room(lobby)) == ["{\"fine\":1}"] }
+        let dropped = await a.bridge.statistics().relayDropped
+        #expect(dropped["bad_entry", default: 0] >= 4)
+        #expect(dropped["bad_channel", default: 0] == 1)
+        #expect(dropped["unknown_version", default: 0] >= 2)
+        #expect(try await a.roster(lobby).contains("\"count\":1"))
+        #expect(a.bridge.status == .connected)
+    }
+
+    @Test func gapsAreCountedAndTold() async throws {
+        let redis = try await RedisServer.start()
+        let a = try await TestNode.start("a", redis)
+        let lobby = try room("lobby")
+        try a.join(lobby, "x")
+        try await eventually { try await redis.subscribers(a, lobby) == 1 }
+        for number in [1, 2, 2, 7] as [UInt64] {
+            try await redis.publish("conduit:room:{lobby}", .broadcast, sequence: number) { $0.writeString("{}") }
+        }
+        try await eventually { a.sink.received(.room(lobby)).count == 3 }
+        let statistics = await a.bridge.statistics()
+        #expect(statistics.relayGaps == 4)
+        #expect(statistics.relayDuplicates == 1)
+        #expect(a.sink.observed(lobby, "room_state").first?.contains("\"missed\":4") == true)
+    }
+
+    @Test func aShardThatFallsBehindIsNotWaitedFor() async throws {
+        let redis = try await RedisServer.start()
+        let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
+        let lobby = try room("lobby")
+        try b.join(lobby, "y")
+        try await eventually { try await redis.subscribers(a, lobby) == 1 }
+        b.sink.stick()
+        let some = Array(repeating: HubEvent.broadcast(room: lobby, message: message("{}")), count: 1_000)
+        for _ in 0..<70 { a.bridge.relay(some, fromShard: 0) }
+        try await eventually { await b.bridge.statistics().relayDropped["shard_busy", default: 0] > 0 }
+        #expect(b.sink.received(.room(lobby)).count <= 65_536)
+    }
+
+    @Test func aNodeWithoutRedisKeepsItsOwnRosters() async throws {
+        let a = try TestNode("a", TestNode.configuration(nil))
+        let lobby = try room("lobby")
+        try a.join(lobby, "x", user: "u")
+        try a.join(lobby, "y", user: "u")
+        #expect(a.bridge.status == .alone)
+        let answer = try await a.roster(lobby, limit: 1)
+        #expect(answer.contains("\"count\":2,\"users\":1"))
+        #expect(answer.contains("\"cursor\":\"a.x\""))
+        #expect(try await a.roster(lobby, limit: 1, cursor: "a.x").contains("\"client_id\":\"a.y\""))
+        try await eventually { !a.sink.observed(lobby, "presence_diff").isEmpty }
+        try a.leave(lobby, "x")
+        try a.leave(lobby, "y")
+        #expect(try await a.roster(lobby).contains("\"count\":0"))
+        a.broadcast(lobby, "{}")
+        #expect(await a.bridge.statistics().outboxBytes == 0)
+        await a.bridge.drain(within: .seconds(1))
+    }
+
+    @Test func redisThatIsNotThereAtTheStartIsWaitedFor() async throws {
+        let redis = try await RedisServer.start()
+        try await redis.stop()
+        let a = try TestNode("a", TestNode.configuration(redis))
+        let lobby = try room("lobby")
+        try a.join(lobby, "x")
+        try await eventually { a.bridge.status.name == "degraded" }
+        try await redis.restart()
+        try await a.connected()
+        #expect(try await redis.redisCLI("HLEN", "conduit:members:{lobby}") == "1")
+    }
+}
+
+extension RedisServer {
+    /// How many nodes listen to a room, by Redis's own count.
+    func subscribers(_ node: TestNode, _ room: RoomName) async throws -> Int {
+        let channel = ClusterKeys(prefix: "conduit").channel(.room(room))
+        let answer = try await redisCLI("PUBSUB", "NUMSUB", channel)
+        return answer.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) } ?? -1
+    }
+
+    /// Publishes as a node `ghost` would, over `redis-cli`.
+    func publish(
+        _ channel: String, _ kind: NodeEnvelope.Kind, sequence: UInt64 = 0, _ write: (inout ByteBuffer) -> Void
+    ) async throws {
+        var writer = NodeEnvelopeWriter()
+        writer.append(write)
+        let ghost = try #require(NodeID("ghost"))
+        let payload = writer.finish(
+            kind: kind, origin: ghost, incarnation: 1, sequence: sequence, startsRun: false, sentAt: 1)
+        let hex = payload.readableBytesView.map { byte in
+            let digits = String(byte, radix: 16)
+            return digits.count == 1 ? "0" + digits : digits
+        }.joined()
+        // Binary bytes don't survive a command line: let Lua make them.
+        let script = """
+            local bytes = ARGV[2]:gsub('..', function(c) return string.char(tonumber(c, 16)) end)
+            return redis.call('PUBLISH', ARGV[1], bytes)
+            """
+        try await redisCLI("EVAL", script, "0", channel, hex)
+    }
+}

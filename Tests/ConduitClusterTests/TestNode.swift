@@ -1,0 +1,181 @@
+import ConduitCluster
+import ConduitCore
+import ConduitHub
+import ConduitRedis
+import ConduitTesting
+import ConduitWire
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// What a shard was asked to do, as a test reads it.
+struct Received: Sendable, Equatable {
+    enum Kind: Sendable, Equatable {
+        case room(RoomName), observers(RoomName), all, send(SendTarget), reply(ClientID), disconnect(SendTarget, UInt16)
+    }
+    let shard: Int
+    let kind: Kind
+    let json: String
+}
+
+/// Stands for the hub: writes down what the bridge hands over, and answers counted sends.
+final class RecordingSink: ShardSink {
+    private struct State {
+        var received: [Received] = []
+        var connections: [SendTarget: [Int: Int]] = [:]
+        var bridge: BridgeRef?
+        var statistics = HubStatistics()
+        var isStuck = false
+    }
+
+    let shardCount: Int
+    private let state = Mutex(State())
+
+    init(shardCount: Int = 2) { self.shardCount = shardCount }
+
+    func attach(_ bridge: BridgeRef) { state.withLock { $0.bridge = bridge } }
+    func setStatistics(_ statistics: HubStatistics) { state.withLock { $0.statistics = statistics } }
+    func stick() { state.withLock { $0.isStuck = true } }
+    /// How many connections of a target a shard shall claim to have.
+    func hold(_ target: SendTarget, shard: Int, count: Int) {
+        state.withLock { $0.connections[target, default: [:]][shard] = count }
+    }
+
+    var received: [Received] { state.withLock { $0.received } }
+    func received(_ kind: Received.Kind) -> [String] { received.filter { $0.kind == kind }.map(\.json) }
+    /// Events of a type that observers of a room got.
+    func observed(_ room: RoomName, _ type: String) -> [String] {
+        received(.observers(room)).filter { $0.contains("\"type\":\"\(type)\"") }
+    }
+
+    func perform(_ commands: [ShardCommand], onShard index: Int, done: @escaping @Sendable () -> Void) {
+        var reports: [HubEvent] = []
+        let bridge = state.withLock { state in
+            for command in commands {
+                let (kind, message): (Received.Kind, ServerMessage?) =
+                    switch command {
+                    case .room(let room, let message): (.room(room), message)
+                    case .roomExcept(let room, let message, _): (.room(room), message)
+                    case .observers(let room, let message): (.observers(room), message)
+                    case .all(let message): (.all, message)
+                    case .send(let target, let message, _): (.send(target), message)
+                    case .reply(let client, let message): (.reply(client), message)
+                    case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
+                    @unknown default: (.all, nil)
+                    }
+                if case .send(let target, _, let token?) = command {
+                    reports.append(.delivered(token: token, count: state.connections[target]?[index] ?? 0))
+                }
+                let json = message.map { String(buffer: $0.json) } ?? ""
+                state.received.append(Received(shard: index, kind: kind, json: json))
+            }
+            return state.bridge
+        }
+        if !state.withLock({ $0.isStuck }) { done() }
+        if !reports.isEmpty { bridge?.relay(reports, fromShard: index) }
+    }
+
+    func statistics() async -> HubStatistics { state.withLock { $0.statistics } }
+}
+
+/// One node without sockets: a bridge on its own loop, a recorded hub, and verbs that speak like a shard.
+final class TestNode: Sendable {
+    let id: NodeID
+    let sink: RecordingSink
+    let bridge: BridgeRef
+
+    static func configuration(_ redis: RedisServer?) throws -> ClusterConfiguration {
+        var configuration = ClusterConfiguration()
+        configuration.redis = try redis.map { try RedisConfiguration(url: $0.url) }
+        configuration.redis?.reconnectMax = .milliseconds(200)
+        configuration.heartbeatMilliseconds = 100
+        configuration.leaseMilliseconds = 1_500
+        configuration.lingerMilliseconds = 1_000
+        configuration.presenceDiffMilliseconds = 20
+        return configuration
+    }
+
+    init(_ name: String, _ configuration: ClusterConfiguration, shards: Int = 2) throws {
+        guard let id = NodeID(name) else { throw NeverHappened.badName(name) }
+        self.id = id
+        sink = RecordingSink(shardCount: shards)
+        var logger = Logger(label: name)
+        logger.logLevel = .critical
+        bridge = BridgeRef(
+            node: id, configuration: configuration, eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
+            logger: logger)
+        sink.attach(bridge)
+        bridge.start(sink: sink)
+    }
+
+    /// Makes a node and waits until it takes part.
+    static func start(_ name: String, _ redis: RedisServer, shards: Int = 2) async throws -> TestNode {
+        let node = try TestNode(name, configuration(redis), shards: shards)
+        try await node.connected()
+        return node
+    }
+
+    func connected() async throws {
+        try await eventually("\(id) is connected") { self.bridge.status == .connected }
+    }
+
+    /// Waits until this node has heard of so many nodes, itself among them.
+    func knows(_ count: Int) async throws {
+        try await eventually("\(id) knows \(count) nodes") { await self.bridge.statistics().nodes == count }
+    }
+
+    func client(_ name: String) throws -> ClientID {
+        guard let client = ClientID("\(id).\(name)") else { throw NeverHappened.badName(name) }
+        return client
+    }
+
+    func member(_ name: String, user: String? = nil) throws -> Member {
+        Member(client: try client(name), user: user.flatMap { UserID($0) }, node: id, joinedAt: 1_700_000_000_000)
+    }
+
+    func join(_ room: RoomName, _ name: String, user: String? = nil, shard: Int = 0) throws {
+        bridge.relay([.joined(room: room, member: try member(name, user: user))], fromShard: shard)
+    }
+
+    func leave(_ room: RoomName, _ name: String, _ reason: LeaveReason = .left, shard: Int = 0) throws {
+        bridge.relay([.left(room: room, client: try client(name), reason: reason)], fromShard: shard)
+    }
+
+    func broadcast(_ room: RoomName, _ texts: String...) {
+        bridge.relay(texts.map { .broadcast(room: room, message: message($0)) }, fromShard: 0)
+    }
+
+    /// The roster of a room as a client is answered.
+    func roster(_ room: RoomName, limit: Int = 100, cursor: String? = nil) async throws -> String {
+        let asker = try client("asker" + String(Int.random(in: 0..<1_000_000_000)))
+        let address = ReplyAddress(shard: 0, client: asker, request: RequestID(json: ByteBuffer(string: "1")))
+        let query = PresenceQuery(room: room, limit: limit, cursor: cursor, replyTo: address)
+        bridge.relay([.presenceQuery(query)], fromShard: 0)
+        try await eventually("an answer to the presence query") { !self.sink.received(.reply(asker)).isEmpty }
+        return sink.received(.reply(asker))[0]
+    }
+
+    /// Waits until this node's roster of a room names exactly these clients.
+    func waitForRoster(_ room: RoomName, _ clients: Set<String>, within limit: Duration = .seconds(10)) async throws {
+        try await eventually("\(id) sees \(clients) in \(room)", within: limit) {
+            try await Set(self.clients(in: self.roster(room))) == clients
+        }
+    }
+
+    private func clients(in json: String) -> [String] {
+        json.split(separator: "\"client_id\":\"").dropFirst().map { String($0.prefix { $0 != "\"" }) }
+    }
+}
+
+func message(_ json: String) -> ServerMessage { ServerMessage(json: ByteBuffer(string: json)) }
+
+func room(_ name: String) throws -> RoomName {
+    guard let room = RoomName(name) else { throw NeverHappened.badName(name) }
+    return room
+}
+
+extension NeverHappened {
+    static func badName(_ name: String) -> BadName { BadName(name: name) }
+    struct BadName: Error { let name: String }
+}

@@ -12,6 +12,6 @@ struct ConduitCommand: AsyncParsableCommand {
             """,
         subcommands: [
             CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, PublishCommand.self,
-            VersionCommand.self,
+            HealthCommand.self, VersionCommand.self,
         ])
 }

@@ -24,6 +24,9 @@ extension Bridge {
         let own = [keys.channel(.everyone), keys.channel(.control), keys.channel(.node(node))]
         subscriptions.subscribe(own)
         interest.connectionReady()
+        // Redis confirms in order: when so many have come, everything that is wanted now is heard. What is wanted
+        // later isn't waited for, or a busy node would never be done.
+        backlog = own.count + interest.unconfirmed
         subscribeWanted()
         heartbeat()
     }
@@ -89,6 +92,7 @@ extension Bridge {
 
     func subscribed(_ channel: ByteBuffer) {
         guard let topic = keys.topic(ofChannel: String(buffer: channel)) else { return }
+        backlog -= 1
         switch topic {
         case .everyone, .control, .node: serviceChannels += 1
         case .room(let room):
@@ -103,6 +107,8 @@ extension Bridge {
             "Redis refuses subscriptions; check the rights of the user",
             metadata: [LogKey.error: "\(error)", LogKey.count: "\(channels.count)"])
         drop("subscribe_refused", UInt64(channels.count))
+        backlog -= channels.count
+        checkSubscribed()
     }
 
     func unsubscribeIdle(now: Int64) {
@@ -116,7 +122,7 @@ extension Bridge {
     }
 
     private func checkSubscribed() {
-        guard phase == .subscribing, serviceChannels >= 3, interest.unconfirmed == 0 else { return }
+        guard phase == .subscribing, serviceChannels >= 3, backlog <= 0 else { return }
         phase = .asserting
         sweepOwnLeftovers()
         assertEverything()

@@ -15,6 +15,8 @@ struct PresenceTurn {
 
 /// This node's members on their way into Redis, a few at a time.
 struct Assertion {
+    /// Answers to an earlier assertion mean nothing to this one.
+    let number: UInt64
     var rooms: [RoomName]
     var clients: [ClientID] = []
     var room: RoomName?
@@ -116,7 +118,12 @@ extension Bridge {
             arguments.append(.string(keys.memberField(client, node: holder)))
         }
         evaluate(.members, keys: [keys.members(of: room)], arguments) { [weak self] result in
-            guard let self, case .success(let value) = result else { return done(false) }
+            guard let self else { return done(false) }
+            guard case .success(let value) = result else {
+                // Refused though the link is there, as when too much waits for it: say everything again, later.
+                if self.canAssert, self.commands?.isReady == true { self.assertAgainAt = self.now + 1_000 }
+                return done(false)
+            }
             for client in remove { self.tombstones[room]?[client] = nil }
             if self.tombstones[room]?.isEmpty == true { self.tombstones[room] = nil }
             if let counts = value.array, counts.count == 2, let before = counts[0].integer, let now = counts[1].integer
@@ -146,7 +153,9 @@ extension Bridge {
             commands?.send(["SADD", .string(keys.rooms(of: node))] + some.map { .string($0.rawValue) })
         }
         let vacated = tombstones.keys.filter { presence.count(of: $0, on: node) == 0 }
-        assertion = Assertion(rooms: held + vacated)
+        assertions += 1
+        assertAgainAt = nil
+        assertion = Assertion(number: assertions, rooms: held + vacated)
         continueAssertion()
     }
 
@@ -184,9 +193,11 @@ extension Bridge {
 
     private func assertSlice(_ members: [Member], of room: RoomName) {
         // Never called before this returns when the link refuses: that would recurse as deep as there are slices.
+        let number = assertions
         writeMembers(of: room, set: members, remove: []) { [weak self] _ in
             guard let self else { return }
             self.eventLoop.assumeIsolated().execute {
+                guard self.assertion?.number == number else { return }
                 self.assertion?.inFlight -= 1
                 self.continueAssertion()
             }

@@ -67,6 +67,9 @@ final class Bridge {
     var unasserted: [RoomName: Set<ClientID>] = [:]
     var assertedRooms: Set<RoomName> = []
     var assertion: Assertion?
+    var assertions: UInt64 = 0
+    /// When to say everything again because Redis refused a part.
+    var assertAgainAt: Int64?
     var snapshots = SnapshotQueue()
     var queries: [RoomName: [WaitingQuery]] = [:]
     var queryCount = 0
@@ -92,6 +95,8 @@ final class Bridge {
 
     /// Confirmations of the channels that every node listens to.
     var serviceChannels = 0
+    /// Confirmations that are missing of what was wanted when the links became ready.
+    var backlog = 0
 
     private var flushScheduled = false
 
@@ -174,6 +179,7 @@ final class Bridge {
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
         unsubscribeIdle(now: now)
+        if let again = assertAgainAt, again <= now, assertion == nil, canAssert, !isLeaving { assertEverything() }
         if case .greeting(let until) = phase, until <= now { becomeLive() }
         needsFlush()
     }

@@ -51,8 +51,9 @@ package final class AdminServer: Service {
         _ responder: Responder, onListening: @escaping @Sendable (SocketAddress) async -> Void
     ) -> Application<Responder> where Responder.Context == BasicRequestContext {
         var quiet = logger
-        // Hummingbird logs a line for each start, stop and broken connection; the node says what matters itself.
-        quiet.logLevel = max(logger.logLevel, .warning)
+        // Hummingbird logs each start, stop and broken connection, its own cancellation as an error; the node says
+        // itself what matters.
+        quiet.logLevel = .critical
         return Application(
             responder: responder,
             server: .http1(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import UnixSignals
 
 /// How the command ends when it can't do what it was asked for: lines for people, and a number by sysexits.h.
 enum CommandExit {
@@ -13,6 +14,10 @@ enum CommandExit {
         for line in lines { say("conduit: " + line) }
         return ExitCode(code)
     }
+
+    /// Ends the process without another word, with the code that shells give to a signal. No handlers of `atexit`
+    /// run, because other threads still work.
+    static func stopNow(by signal: UnixSignal) -> Never { _exit(signal == .sigint ? 130 : 143) }
 
     /// A line on standard error.
     static func say(_ line: String) {

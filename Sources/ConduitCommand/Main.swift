@@ -7,11 +7,12 @@ struct ConduitCommand: AsyncParsableCommand {
         commandName: "conduit",
         abstract: "A WebSocket server for rooms, presence and broadcasts over many nodes.",
         discussion: """
-            Exit codes: 64 wrong usage, 69 a service can't be reached, 78 wrong \
+            Without a verb, `conduit` serves. Exit codes: 64 wrong usage, 69 a service can't be reached, 78 wrong \
             configuration.
             """,
         subcommands: [
-            CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, PublishCommand.self,
+            ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, PublishCommand.self,
             HealthCommand.self, VersionCommand.self,
-        ])
+        ],
+        defaultSubcommand: ServeCommand.self)
 }

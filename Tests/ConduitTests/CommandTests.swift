@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 /// Runs the built program as a process of its own.
-private enum Program {
+enum Program {
     /// Beside the test bundle, where the build puts both.
     static var path: String {
         get throws {

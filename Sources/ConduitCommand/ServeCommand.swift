@@ -1,0 +1,84 @@
+import ArgumentParser
+import Conduit
+import ConduitCluster
+import ConduitRedis
+import ConduitTelemetry
+import Foundation
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+/// `conduit serve`: runs a node until it is told to stop.
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Run a node (what happens without a verb, too).",
+        discussion: """
+            SIGTERM or SIGINT closes the clients in order and then ends; a second one ends at once. Without a Redis \
+            URL the node runs alone.
+            """)
+
+    @OptionGroup var options: NodeOptions
+
+    func run() async throws {
+        let configuration = try options.load()
+        LoggingSystem.bootstrap { label in
+            ConduitLogHandler(label: label, level: configuration.logLevel, format: configuration.logFormat)
+        }
+        var logger = Logger(label: "conduit")
+        logger[metadataKey: LogKey.node] = "\(configuration.nodeID)"
+        // Before the ports open: a signal must never find the default action again.
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        let node: ConduitNode
+        do {
+            node = try await ConduitNode.start(configuration: configuration, logger: logger)
+        } catch {
+            throw CommandExit.failure(CommandExit.unavailable, ["the node can't start: \(error)"])
+        }
+        announce(node, logger)
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [
+                    .init(
+                        service: node, successTerminationBehavior: .gracefullyShutdownGroup,
+                        failureTerminationBehavior: .gracefullyShutdownGroup)
+                ], logger: logger))
+        let stopper = Task { [logger] in
+            var isStopping = false
+            for await signal in signals {
+                guard !isStopping else {
+                    logger.warning("stopped at once by a second signal", metadata: [LogKey.reason: "\(signal)"])
+                    CommandExit.stopNow(by: signal)
+                }
+                isStopping = true
+                logger.info("stopping: a signal came", metadata: [LogKey.reason: "\(signal)"])
+                await group.triggerGracefulShutdown()
+            }
+        }
+        defer { stopper.cancel() }
+        try await group.run()
+    }
+
+    /// What an operator wants to know first: where to connect, who may, and which cluster this is.
+    private func announce(_ node: ConduitNode, _ logger: Logger) {
+        logger.info(
+            "serving", metadata: [LogKey.address: "\(node.url)", "version": "\(ConduitVersion.current)"])
+        if let port = node.adminPort {
+            let host = node.configuration.admin.host
+            logger.info(
+                "admin port",
+                metadata: [LogKey.address: "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"])
+        }
+        logger.notice("no authentication is configured: any client may join and publish to any room")
+        if let redis = node.configuration.cluster.redis {
+            logger.info(
+                "cluster",
+                metadata: [
+                    "redis": "\(redis)", "prefix": "\(node.configuration.cluster.prefix)",
+                    "readiness": "\(node.readiness)",
+                ])
+        } else {
+            logger.info("running alone: redis.url is not set")
+        }
+    }
+}

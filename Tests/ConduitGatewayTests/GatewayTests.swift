@@ -174,7 +174,8 @@ import Testing
         try await Self.withGateway({ $0.handshakeTimeoutMilliseconds = 300 }) { port, gateway, _ in
             let silent = try await TestSocket.connect(port: port)
             let slow = try await TestSocket.connect(port: port)
-            try await slow.send("GET /ws HTTP/1.1\r\nHost: a\r\n")
+            // On a busy machine it may be cut off before it has said anything; the verdict is the same.
+            try? await slow.send("GET /ws HTTP/1.1\r\nHost: a\r\n")
             #expect(TestHTTPResponse(try await silent.waitForClose())?.status == 408)
             #expect(TestHTTPResponse(try await slow.waitForClose())?.status == 408)
             #expect(gateway.statistics.results["timeout"] == 2)

@@ -19,17 +19,18 @@ extension Bridge {
     /// A PUBLISH that is over this size takes no further message.
     private static let batchBytes = 256 * 1024
 
-    /// Adds a message for other nodes to the PUBLISH of its topic.
+    /// Adds a message for other nodes to the last PUBLISH, or begins one.
+    ///
+    /// Only neighbours share: a message that joined an earlier PUBLISH of its room would overtake what its sender has
+    /// sent to another room in between.
     func relay(
         _ topic: BusTopic, _ kind: NodeEnvelope.Kind, request: UInt64 = 0, _ write: (inout NodeEnvelopeWriter) -> Void
     ) {
         guard commands != nil, phase != .closed else { return }
-        var index = turnIndex[topic] ?? -1
-        if index < 0 || turn[index].kind != kind || turn[index].writer.byteCount >= Self.batchBytes {
-            index = turn.count
-            turn.append(TurnBatch(topic: topic, kind: kind))
-            turnIndex[topic] = index
-        }
+        let isShared =
+            turn.last.map { $0.topic == topic && $0.kind == kind && $0.writer.byteCount < Self.batchBytes } ?? false
+        if !isShared { turn.append(TurnBatch(topic: topic, kind: kind)) }
+        let index = turn.count - 1
         write(&turn[index].writer)
         if request != 0 { turn[index].requests.append(request) }
     }
@@ -49,7 +50,6 @@ extension Bridge {
                 requests: batch.requests, now: now)
         }
         turn.removeAll(keepingCapacity: true)
-        turnIndex.removeAll(keepingCapacity: true)
     }
 
     /// Sends what waits, as far as the link takes it.

@@ -53,7 +53,6 @@ final class Bridge {
     var source = SequenceSource()
     var tracker = SequenceTracker()
     var turn: [TurnBatch] = []
-    var turnIndex: [BusTopic: Int] = [:]
     var handedOff: [(sentAt: Int64, messages: Int)] = []
 
     // Presence.

@@ -100,6 +100,18 @@ public struct RoomName: Hashable, Sendable, CustomStringConvertible {
     public var description: String { rawValue }
 }
 
+// Names are bytes: what looks alike and is written differently (é as one or two scalars) is not the same room or
+// user, since Redis and the other languages of a cluster compare bytes. Equal bytes have equal hashes of `String` too.
+extension RoomName {
+    /// Whether both are written with the same bytes.
+    public static func == (a: RoomName, b: RoomName) -> Bool { a.rawValue.utf8.elementsEqual(b.rawValue.utf8) }
+}
+
+extension UserID {
+    /// Whether both are written with the same bytes.
+    public static func == (a: UserID, b: UserID) -> Bool { a.rawValue.utf8.elementsEqual(b.rawValue.utf8) }
+}
+
 extension RoomName {
     /// A name written in source code. A literal that can't be a room's name is a mistake of the program.
     public init(literal: StaticString) {

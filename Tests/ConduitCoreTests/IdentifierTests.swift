@@ -12,6 +12,14 @@ import Testing
         #expect(RoomName(name) == nil)
     }
 
+    @Test func namesAreComparedByTheirBytes() {
+        let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
+        #expect(composed == decomposed)
+        #expect(RoomName(composed) != RoomName(decomposed))
+        #expect(UserID(composed) != UserID(decomposed))
+        #expect(Set([RoomName(composed), RoomName(decomposed), RoomName(composed)]).count == 2)
+    }
+
     @Test func namespaceIsWhatStandsBeforeTheFirstColon() {
         #expect(RoomName("chat:a:b")?.namespace == "chat")
         #expect(RoomName("chat")?.namespace == nil)

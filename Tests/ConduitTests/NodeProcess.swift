@@ -16,8 +16,7 @@ final class NodeProcess: Sendable {
     let port: Int
     let adminPort: Int
     private let folder: TemporaryFolder
-    private let shell: Process
-    private let lifeline: Pipe
+    private let shell: SpawnedProcess
     private let pid: Int32
 
     /// The built program: beside this test's own executable, unless `CONDUIT_BINARY` names another.
@@ -39,38 +38,33 @@ final class NodeProcess: Sendable {
             "$@" >"$log" 2>&1 3<&- </dev/null &
             child=$!
             echo $child
-            (cat <&3 >/dev/null; kill -9 $child) >/dev/null 2>&1 &
+            (read line <&3; kill -9 $child) >/dev/null 2>&1 &
             watcher=$!
             wait $child
             code=$?
             kill $watcher
             exit $code
             """
-        shell = Process()
-        shell.executableURL = URL(fileURLWithPath: "/bin/sh")
-        shell.arguments = ["-c", script, "sh", folder.path("node.log"), Self.binary, "serve"]
         // What is set in this shell for other nodes doesn't reach these.
-        shell.environment = ProcessInfo.processInfo.environment
-            .filter { !$0.key.hasPrefix("CONDUIT_") }
-            .merging(environment) { $1 }
-        lifeline = Pipe()
-        let output = Pipe()
-        shell.standardInput = lifeline
-        shell.standardOutput = output
-        shell.standardError = FileHandle.nullDevice
-        try shell.run()
+        shell = try SpawnedProcess(
+            ["/bin/sh", "-c", script, "sh", folder.path("node.log"), Self.binary, "serve"],
+            environment: ProcessInfo.processInfo.environment
+                .filter { !$0.key.hasPrefix("CONDUIT_") }
+                .merging(environment) { $1 },
+            discardingErrors: true)
         // The shell says the node's process id at once, in one write.
-        let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+        let line = String(decoding: shell.output.availableData, as: UTF8.self)
         guard let pid = Int32(line.trimmingCharacters(in: .whitespacesAndNewlines)) else {
-            try? lifeline.fileHandleForWriting.close()
+            shell.closeInput()
             throw Failure(description: "no process id from the shell: \(line)")
         }
         self.pid = pid
     }
 
     deinit {
+        // The shell reaps the node, so its process id is good while the shell runs.
         if shell.isRunning { _ = kill(pid, SIGKILL) }
-        try? lifeline.fileHandleForWriting.close()
+        shell.closeInput()
     }
 
     /// Starts a node and waits until it is alive, and, unless told otherwise, ready and not degraded.
@@ -115,12 +109,13 @@ final class NodeProcess: Sendable {
     /// Everything that it printed.
     var log: String { (try? String(contentsOfFile: folder.path("node.log"), encoding: .utf8)) ?? "" }
 
-    func signal(_ number: Int32) { _ = kill(pid, number) }
+    func signal(_ number: Int32) {
+        if shell.isRunning { _ = kill(pid, number) }
+    }
 
     /// Waits for the end of the process; 128 and the signal's number when a signal ended it.
     func exitCode(within limit: Duration = .seconds(20)) async throws -> Int32 {
-        try await eventually("\(id) ends", within: limit) { !self.shell.isRunning }
-        return shell.terminationStatus
+        try await shell.wait(within: limit)
     }
 
     /// One request to the public port.

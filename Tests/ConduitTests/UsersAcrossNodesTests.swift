@@ -12,7 +12,7 @@ struct UsersAcrossNodesTests {
             "CONDUIT_REDIS_URL": redis.url, "CONDUIT_NODE_EVENT_LOOPS": "2", "CONDUIT_LOG_LEVEL": "error",
         ])
         let node = try await ConduitNode.start(configuration: configuration) { handshake in
-            guard let user = handshake.token.flatMap({ UserID($0) }) else { return nil }
+            guard let user = handshake.token.flatMap({ UserID($0.value) }) else { return nil }
             return Identity(user: user, mayPublishWithoutJoining: true)
         }
         try await eventually("\(id) is ready") { node.readiness == "ready" }

@@ -34,6 +34,29 @@ import Testing
         #expect(statistics.relay.count == 2)
     }
 
+    @Test func aSendersMessagesNeverOvertakeEachOtherWhateverTheyAreFor() async throws {
+        let redis = try await RedisServer.start()
+        let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
+        let lobby = try room("lobby"), attic = try room("attic")
+        for place in [lobby, attic] {
+            try b.join(place, "y")
+            try await eventually { try await redis.subscribers(a, place) == 1 }
+        }
+        // One turn of one client, who takes turns between two rooms and everybody.
+        let events = (1_000..<1_600).map { number -> HubEvent in
+            let text = message("{\"n\":\(number)}")
+            switch number % 3 {
+            case 0: return .broadcast(room: lobby, message: text)
+            case 1: return .broadcast(room: attic, message: text)
+            default: return .broadcastAll(message: text)
+            }
+        }
+        a.bridge.relay(events, fromShard: 0)
+        try await eventually { b.sink.received.count { $0.shard == 0 && $0.json.contains("\"n\"") } == events.count }
+        let came = b.sink.received.filter { $0.shard == 0 && $0.json.contains("\"n\"") }.map(\.json)
+        #expect(came == came.sorted())
+    }
+
     @Test func aNodeListensOnlyToRoomsWithMembers() async throws {
         let redis = try await RedisServer.start()
         let a = try await TestNode.start("a", redis)

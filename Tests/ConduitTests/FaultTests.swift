@@ -210,6 +210,15 @@ struct FaultTests {
         print(
             "Redis \(what) for \(outage): noticed after \(noticed); local meanwhile \(local); back: ready after \(ready),",
             "relaying after \(relayed); not relayed \(missed) of \(totals[0] + totals[1])")
+        if missed > 0 {
+            for node in [first, second] {
+                let figures = try await redis.redisCLI(
+                    "HMGET", "conduit:node:\(node.id)", "relay_published", "relay_received", "relay_dropped",
+                    "relay_gaps", "dropped")
+                print("\(node.id): published, received, dropped, gaps, local drops", figures.split(separator: "\n"))
+                print(node.log)
+            }
+        }
         // Nobody was told that those who stayed had left for good.
         for client in [onFirst[0], onSecond[0]] { #expect(client.rosterCount == truth.count) }
     }

@@ -55,6 +55,7 @@ extension Bridge {
             return
         }
         directory.remove(gone)
+        newcomers.remove(gone)
         tracker.forget(gone)
         removeMembers(of: gone)
         expected.remove(gone)

@@ -51,7 +51,7 @@ extension Bridge {
         }
         phase = .offline
         greeted = []
-        expected = expected.union(directory.living)
+        expected = expected.union(directory.living).union(newcomers)
         guard wasLive else { return }
         logger.warning("the cluster is out of reach", metadata: [LogKey.reason: "\(which)", LogKey.error: "\(error)"])
         degraded()

@@ -19,6 +19,10 @@ extension Bridge {
     private func perform(_ message: ControlMessage, from origin: NodeID) {
         switch message {
         case .hello:
+            // The heartbeat shows it within a second, but Redis may be away by then.
+            if directory.nodes[origin] == nil, newcomers.count < NodeDirectory.maximumNodes {
+                newcomers.insert(origin)
+            }
             greetedBy(origin)
             // A node that isn't ready itself stays silent: its own hello will follow.
             switch phase {

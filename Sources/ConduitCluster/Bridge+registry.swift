@@ -72,7 +72,9 @@ extension Bridge {
         }
         if added == 1, !registered { event("node_up", ["version", ConduitVersion.current]) }
         registered = true
-        for action in directory.heartbeatAnswered(now: time, scores: scores, added: added == 1) {
+        let actions = directory.heartbeatAnswered(now: time, scores: scores, added: added == 1)
+        newcomers.subtract(directory.nodes.keys)
+        for action in actions {
             switch action {
             case .claim(let lost): claim(lost)
             case .appeared(let peer): logger.debug("a node appeared", metadata: [LogKey.node: "\(peer)"])

@@ -86,6 +86,8 @@ final class Bridge {
     var cleaning: [NodeID: Bool] = [:]
     var greeted: Set<NodeID> = []
     var expected: Set<NodeID> = []
+    /// Nodes that said hello and that no list of nodes has shown yet.
+    var newcomers: Set<NodeID> = []
     var lostAt: Int64?
     var toldDegraded = false
     var probesSent: UInt64 = 0

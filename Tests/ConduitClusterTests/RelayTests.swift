@@ -129,6 +129,30 @@ import Testing
         #expect(b.sink.received(.room(lobby)) == (1...21).map { "{\"n\":\($0)}" }, "none twice, none missing")
     }
 
+    @Test func aNodeThatOnlyJustCameIsWaitedForToo() async throws {
+        let redis = try await RedisServer.start()
+        // No heartbeat tells of the other node before Redis goes, and that node comes back later.
+        var configuration = try TestNode.configuration(redis)
+        configuration.heartbeatMilliseconds = 60_000
+        configuration.leaseMilliseconds = 300_000
+        let a = try TestNode("a", configuration)
+        try await a.connected()
+        configuration.redis?.reconnectMin = .milliseconds(800)
+        configuration.redis?.reconnectMax = .milliseconds(800)
+        let b = try TestNode("b", configuration)
+        try await b.connected()
+        let lobby = try room("lobby")
+        try a.join(lobby, "x")
+        try b.join(lobby, "y")
+        try await eventually { try await redis.subscribers(a, lobby) == 2 }
+        try await redis.kill()
+        try await eventually { a.bridge.status != .connected && b.bridge.status != .connected }
+        for number in 1...20 { a.broadcast(lobby, "{\"n\":\(number)}") }
+        try await redis.restart()
+        try await eventually { b.sink.received(.room(lobby)).count >= 20 }
+        #expect(b.sink.received(.room(lobby)) == (1...20).map { "{\"n\":\($0)}" })
+    }
+
     @Test func theOutboxIsBounded() async throws {
         let redis = try await RedisServer.start()
         var configuration = try TestNode.configuration(redis)

@@ -1,9 +1,9 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-page lint format check clean
+.PHONY: help install run build test test-page test-clients test-faults lint format check clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s  %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
 	@echo
 	@echo "  NODES=3 PORT=9000 make run   variables of make run: NODES PORT NODE_PORT ADMIN_PORT REDIS_PORT"
 	@echo "  make test FILTER=RoomTable   only the tests whose names match"
@@ -23,6 +23,12 @@ test: install ## Build and run every test; they start their own Redis servers
 test-page: ## Run a cluster and test the example page on it in headless Chromium
 	@dev/install --ci
 	@dev/with-cluster --keep-going -- dev/test-page
+
+test-clients: ## Test the program that was built last with clients in Go (gorilla/websocket) and Python
+	@dev/test-clients
+
+test-faults: ## Run the fault tests with Redis away for 20 s (FAULT_OUTAGE_SECONDS) and show their figures
+	@dev/test-faults
 
 lint: ## Format check, import directions, scripts, balancer configurations
 	@dev/lint

@@ -11,7 +11,7 @@ import (
 )
 
 // loadPatience bounds a load test: debug builds on busy machines are slow.
-const loadPatience = 120 * time.Second
+const loadPatience = 90 * time.Second
 
 // numbered is the payload of a load test's message: the n-th of one sender to one target.
 type numbered struct {
@@ -120,6 +120,8 @@ func storm(t *testing.T, senderNode string, readerNodes []string, ready func(roo
 			for _, room := range m.rooms {
 				c.join(t, room)
 			}
+			// The answer to the handshake is here before the server has registered the client.
+			c.fence(t)
 			readers = append(readers, reader{node + ", " + m.what, c, m.due})
 		}
 	}

@@ -64,6 +64,35 @@ import Testing
         #expect(try client.closeCode == 3501)
     }
 
+    @Test func aSocketThatTakesNothingHasADeadline() throws {
+        let harness = try ShardHarness()
+        let (stuck, other) = (try harness.connect(), try harness.connect())
+        stuck.channel.isWritable = false
+        advance(harness, milliseconds: 9_000)
+        #expect(stuck.channel.isActive)
+        advance(harness, milliseconds: 5_000)
+        #expect(try stuck.closeCode == 3008)
+        #expect(other.channel.isActive)
+        #expect(try other.closeCode == nil)
+        advance(harness, milliseconds: 3_500)
+        #expect(!stuck.channel.isActive)
+        #expect(harness.shards[0].snapshot().statistics.closed[3008] == 1)
+    }
+
+    @Test func aSocketThatTakesSomethingAgainHasNoDeadline() throws {
+        let harness = try ShardHarness()
+        let client = try harness.connect()
+        for _ in 0..<4 {
+            client.channel.isWritable = false
+            advance(harness, milliseconds: 6_000)
+            client.channel.isWritable = true
+            client.channel.pipeline.fireChannelWritabilityChanged()
+            try client.sendFrame(0x8A)
+        }
+        #expect(client.channel.isActive)
+        #expect(harness.shards[0].snapshot().statistics.closed.isEmpty)
+    }
+
     @Test func aPeerThatNeverAnswersTheCloseIsCutOff() throws {
         let harness = try ShardHarness()
         let client = try harness.connect()

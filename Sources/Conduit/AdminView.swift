@@ -76,7 +76,7 @@ struct AdminView: AdminNode {
         }
         let rest = members.drop { member in cursor.map { member.client.rawValue <= $0 } ?? false }
         return AdminPresence(
-            count: members.count, users: Set(members.map { $0.user?.rawValue ?? $0.client.rawValue }).count,
+            count: members.count, users: Set(members.compactMap(\.user)).count,
             members: Array(rest.prefix(limit)),
             cursor: rest.count > limit ? rest.prefix(limit).last?.client.rawValue : nil)
     }

@@ -105,8 +105,9 @@ final class NodeParts: Sendable {
         logger.info("stopping")
         let limit = TimeAmount(configuration.shutdownTimeout)
         bridge.setState(.draining)
-        await gateway.stopAccepting()
+        // The port stays open until the clients are gone: it refuses upgrades and tells the balancer why.
         let cut = await hub.shutdown(.shutdown, within: limit)
+        await gateway.stopAccepting()
         if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
         await bridge.drain(within: .seconds(5))
         await admin?.close()

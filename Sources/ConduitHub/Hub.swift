@@ -90,6 +90,7 @@ public final class Hub: Sendable {
         try ReservedTypes.check(eventType: type)
         let message = EventEncoder.event(type: type, payload: data.buffer, room: room)
         shards[0].execute { shard in
+            shard.beginTurn()
             if let excluded {
                 shard.publish(message, to: room, except: excluded)
             } else {
@@ -104,7 +105,10 @@ public final class Hub: Sendable {
     public func broadcastToAll(_ type: String, _ data: RawJSON = .null) throws(RequestError) {
         try ReservedTypes.check(eventType: type)
         let message = EventEncoder.event(type: type, payload: data.buffer)
-        shards[0].execute { $0.publishToEverybody(message) }
+        shards[0].execute { shard in
+            shard.beginTurn()
+            shard.publishToEverybody(message)
+        }
     }
 
     /// Sends an event to every connection of a user, on every node.
@@ -124,7 +128,10 @@ public final class Hub: Sendable {
     private func send(_ type: String, _ data: RawJSON, to target: SendTarget) throws(RequestError) {
         try ReservedTypes.check(eventType: type)
         let message = EventEncoder.event(type: type, payload: data.buffer)
-        shards[0].execute { $0.send(message, to: target, replyTo: nil) }
+        shards[0].execute { shard in
+            shard.beginTurn()
+            shard.send(message, to: target, replyTo: nil)
+        }
     }
 
     // MARK: Clients

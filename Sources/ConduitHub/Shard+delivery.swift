@@ -47,7 +47,7 @@ extension Shard {
 
     /// What the bridge or a neighbour asks for.
     func perform(_ commands: [ShardCommand]) {
-        if turnBroadcasts == 0 { turnStart = Int64(eventLoop.now.uptimeNanoseconds / 1_000) }
+        beginTurn()
         for command in commands {
             switch command {
             case .room(let room, let message): deliver(message, to: room, except: nil)

@@ -8,7 +8,7 @@ import NIOCore
 extension Shard {
     /// Everything that was read from a client's socket, in any slices.
     func read(_ bytes: inout ByteBuffer, from client: Client) {
-        if turnBroadcasts == 0 { turnStart = Int64(eventLoop.now.uptimeNanoseconds / 1_000) }
+        beginTurn()
         client.lastSeen = now
         statistics.bytesIn += UInt64(bytes.readableBytes)
         do throws(WebSocketError) {

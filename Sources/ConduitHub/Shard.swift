@@ -142,7 +142,12 @@ package final class Shard {
     /// Counts messages that somebody does not get.
     func drop(_ reason: String, _ count: Int = 1) { statistics.dropped[reason, default: 0] += UInt64(count) }
 
-    // MARK: The end of the turn
+    // MARK: The turn
+
+    /// Something came that may be delivered: the time of delivery is measured from the first of a turn.
+    func beginTurn() {
+        if turnBroadcasts == 0 { turnStart = Int64(eventLoop.now.uptimeNanoseconds / 1_000) }
+    }
 
     /// Makes sure that ``endTurn()`` runs after the reads of this loop turn.
     func needsFlush() {

@@ -8,7 +8,7 @@ package struct NeverHappened: Error, CustomStringConvertible {
 /// An error that the condition throws ends the wait.
 package func eventually(
     _ what: String = "condition",
-    within limit: Duration = .seconds(10),
+    within limit: Duration = .seconds(60),
     poll: Duration = .milliseconds(10),
     file: String = #fileID,
     line: Int = #line,

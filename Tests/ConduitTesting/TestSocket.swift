@@ -35,7 +35,7 @@ package final class TestSocket: Sendable {
     /// Waits until what came fulfils `condition`, or the peer has closed.
     @discardableResult
     package func wait(
-        timeout: TimeAmount = .seconds(10), until condition: @escaping @Sendable (String) -> Bool
+        timeout: TimeAmount = .seconds(60), until condition: @escaping @Sendable (String) -> Bool
     ) async throws -> String {
         let deadline = NIODeadline.now() + timeout
         while true {
@@ -52,7 +52,7 @@ package final class TestSocket: Sendable {
     }
 
     /// Waits until the peer has closed and returns all that it said.
-    package func waitForClose(timeout: TimeAmount = .seconds(10)) async throws -> String {
+    package func waitForClose(timeout: TimeAmount = .seconds(60)) async throws -> String {
         let deadline = NIODeadline.now() + timeout
         while !collector.state.withLock({ $0.isClosed }) {
             guard NIODeadline.now() < deadline else {

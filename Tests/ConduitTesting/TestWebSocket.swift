@@ -37,7 +37,7 @@ package final class TestWebSocket: Sendable {
     package static func connect(
         host: String = "127.0.0.1", port: Int, path: String = "/ws", headers: [(String, String)] = [],
         subprotocols: [String] = [], answersPings: Bool = true, receiveBufferBytes: Int? = nil,
-        sendingBehindRequest tail: ByteBuffer = ByteBuffer(), timeout: TimeAmount = .seconds(10)
+        sendingBehindRequest tail: ByteBuffer = ByteBuffer(), timeout: TimeAmount = .seconds(60)
     ) async throws -> TestWebSocket {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let session = Session(loop: loop, answersPings: answersPings)
@@ -119,12 +119,12 @@ package final class TestWebSocket: Sendable {
     // MARK: Receiving
 
     /// The next message of any kind.
-    package func next(timeout: TimeAmount = .seconds(10)) async throws -> Message {
+    package func next(timeout: TimeAmount = .seconds(60)) async throws -> Message {
         try await inbox.take("message", timeout: timeout) { _ in true }
     }
 
     /// The next text message.
-    package func nextText(timeout: TimeAmount = .seconds(10)) async throws -> String {
+    package func nextText(timeout: TimeAmount = .seconds(60)) async throws -> String {
         let message = try await inbox.take("text", timeout: timeout) {
             if case .text = $0 { true } else { false }
         }
@@ -133,18 +133,18 @@ package final class TestWebSocket: Sendable {
     }
 
     /// The next event of a type; earlier ones of other types stay for later calls.
-    package func next(type: String, timeout: TimeAmount = .seconds(10)) async throws -> TestEvent {
+    package func next(type: String, timeout: TimeAmount = .seconds(60)) async throws -> TestEvent {
         try await nextEvent(type, timeout: timeout) { $0.type == type }
     }
 
     /// The answer to the request `id`.
-    package func next(id: String, timeout: TimeAmount = .seconds(10)) async throws -> TestEvent {
+    package func next(id: String, timeout: TimeAmount = .seconds(60)) async throws -> TestEvent {
         try await nextEvent("answer to \(id)", timeout: timeout) { $0.id == id }
     }
 
     /// The next event that fulfils a condition; others stay.
     package func nextEvent(
-        _ what: String, timeout: TimeAmount = .seconds(10), where condition: @escaping @Sendable (TestEvent) -> Bool
+        _ what: String, timeout: TimeAmount = .seconds(60), where condition: @escaping @Sendable (TestEvent) -> Bool
     ) async throws -> TestEvent {
         let message = try await inbox.take(what, timeout: timeout) {
             guard case .text(let text) = $0, let event = TestEvent(text) else { return false }
@@ -158,14 +158,14 @@ package final class TestWebSocket: Sendable {
 
     /// Sends a request and waits for the answer with its id.
     package func request(
-        _ type: String, _ data: String = "null", id: String = UUID().uuidString, timeout: TimeAmount = .seconds(10)
+        _ type: String, _ data: String = "null", id: String = UUID().uuidString, timeout: TimeAmount = .seconds(60)
     ) async throws -> TestEvent {
         try await send("{\"type\":\"\(type)\",\"data\":\(data),\"id\":\"\(id)\"}")
         return try await next(id: id, timeout: timeout)
     }
 
     /// The next pong's payload.
-    package func nextPong(timeout: TimeAmount = .seconds(10)) async throws -> String {
+    package func nextPong(timeout: TimeAmount = .seconds(60)) async throws -> String {
         let message = try await inbox.take("pong", timeout: timeout) {
             if case .pong = $0 { true } else { false }
         }
@@ -174,7 +174,7 @@ package final class TestWebSocket: Sendable {
     }
 
     /// Waits for the server's close frame and returns its code; `nil` when there was none before the connection ended.
-    package func waitForCloseCode(timeout: TimeAmount = .seconds(10)) async throws -> UInt16? {
+    package func waitForCloseCode(timeout: TimeAmount = .seconds(60)) async throws -> UInt16? {
         let message = try await inbox.take("close", timeout: timeout) {
             switch $0 {
             case .close, .gone: true
@@ -186,7 +186,7 @@ package final class TestWebSocket: Sendable {
     }
 
     /// Waits until the TCP connection is gone.
-    package func waitUntilGone(timeout: TimeAmount = .seconds(10)) async throws {
+    package func waitUntilGone(timeout: TimeAmount = .seconds(60)) async throws {
         _ = try await inbox.take("end of the connection", timeout: timeout) { $0 == .gone }
     }
 

@@ -17,6 +17,8 @@ run: ## Build, then run a cluster: Redis, NODES nodes (2), HAProxy on PORT (8000
 build: install ## Build everything, with debug information
 	swift build --build-tests
 
+# Each test starts servers of its own; more of them at a time than this only wait for each other on a small machine.
+test: export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 4
 test: install ## Build and run every test; they start their own Redis servers
 	swift test $(if $(FILTER),--filter '$(FILTER)')
 

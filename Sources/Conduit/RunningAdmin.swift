@@ -4,14 +4,20 @@ import ConduitGateway
 import ConduitHub
 import Logging
 import NIOCore
+import ServiceLifecycle
 
 /// The operator's port while it is open.
 final class RunningAdmin: Sendable {
+    /// How long requests that are under way may take when the port closes.
+    private static let grace = Duration.seconds(1)
+
     let port: Int
+    private let services: ServiceGroup
     private let task: Task<Void, any Error>
 
-    private init(port: Int, task: Task<Void, any Error>) {
+    private init(port: Int, services: ServiceGroup, task: Task<Void, any Error>) {
         self.port = port
+        self.services = services
         self.task = task
     }
 
@@ -23,17 +29,24 @@ final class RunningAdmin: Sendable {
         guard configuration.admin.isEnabled else { return nil }
         let node = AdminView(
             configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, readinessNow: readiness)
+        var quiet = logger
+        // The service group tells of its own steps; the node tells what matters itself.
+        quiet.logLevel = .critical
         let (addresses, opened) = AsyncStream<SocketAddress>.makeStream()
         let server = try AdminServer(
             configuration: configuration.admin, node: node, eventLoopGroup: group, logger: logger
         ) { address in
             opened.yield(address)
         }
+        let services = ServiceGroup(
+            configuration: ServiceGroupConfiguration(services: [.init(service: server)], logger: quiet))
         let task = Task {
             defer { opened.finish() }
-            try await server.run()
+            try await services.run()
         }
-        for await address in addresses { return RunningAdmin(port: address.port ?? 0, task: task) }
+        for await address in addresses {
+            return RunningAdmin(port: address.port ?? 0, services: services, task: task)
+        }
         // The stream ended without an address: the server could not open its port.
         try await task.value
         throw ChannelError.unknownLocalAddress
@@ -41,7 +54,12 @@ final class RunningAdmin: Sendable {
 
     /// Closes the port and returns when it is closed.
     func close() async {
-        task.cancel()
+        await services.triggerGracefulShutdown()
+        let cutter = Task { [task] in
+            try await Task.sleep(for: Self.grace)
+            task.cancel()
+        }
         _ = await task.result
+        cutter.cancel()
     }
 }

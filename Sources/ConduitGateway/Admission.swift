@@ -2,6 +2,7 @@ package import ConduitHub
 import ConduitTelemetry
 import Logging
 package import NIOCore
+import NIOHTTP1
 
 /// A connection that was upgraded: what its next owner has to know.
 package struct AcceptedHandshake: Sendable {
@@ -20,14 +21,14 @@ final class Admission: ChannelInboundHandler, RemovableChannelHandler {
 
     private let shared: Gateway.Shared
     private let identity: Identity
-    private let subprotocol: String?
+    private let handshake: Handshake
     private let remoteAddress: String?
     private var leftover = ByteBuffer()
 
-    init(shared: Gateway.Shared, identity: Identity, subprotocol: String?, remoteAddress: String?) {
+    init(shared: Gateway.Shared, identity: Identity, handshake: Handshake, remoteAddress: String?) {
         self.shared = shared
         self.identity = identity
-        self.subprotocol = subprotocol
+        self.handshake = handshake
         self.remoteAddress = remoteAddress
     }
 
@@ -37,7 +38,10 @@ final class Admission: ChannelInboundHandler, RemovableChannelHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    /// Hands the channel over; nothing of HTTP is in its pipeline any more.
+    /// Hands the channel over and answers the handshake; nothing of HTTP is in the pipeline any more.
+    ///
+    /// In this order: who has read the answer is registered and misses no message. The new owner writes at the end of
+    /// the turn at the earliest, so nothing overtakes the answer.
     func admit(_ channel: any Channel) {
         guard channel.isActive else { return }
         channel.pipeline.syncOperations.removeHandler(self).assumeIsolated().whenComplete { _ in
@@ -46,11 +50,15 @@ final class Admission: ChannelInboundHandler, RemovableChannelHandler {
                 try self.shared.admit(
                     channel,
                     AcceptedHandshake(
-                        identity: self.identity, subprotocol: self.subprotocol, remoteAddress: self.remoteAddress,
+                        identity: self.identity, subprotocol: self.handshake.subprotocol,
+                        remoteAddress: self.remoteAddress,
                         leftover: self.leftover))
+                channel.writeAndFlush(ByteBuffer(string: self.handshake.answer), promise: nil)
                 try channel.syncOptions?.setOption(.autoRead, value: true)
             } catch {
                 self.shared.logger.debug("client not admitted", metadata: [LogKey.error: "\(error)"])
+                let refusal = Refusal(.serviceUnavailable, "this node takes no clients", [("Retry-After", "1")])
+                channel.writeAndFlush(refusal.answer.encode(withBody: true), promise: nil)
                 channel.close(promise: nil)
             }
         }

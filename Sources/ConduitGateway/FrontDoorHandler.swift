@@ -208,13 +208,11 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         let counters = shared.counters
         context.channel.closeFuture.whenComplete { _ in counters.returnPlace() }
         counters.count(.upgraded)
-        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: handshake.answer)), promise: nil)
 
         var identity = identity
         identity.subprotocol = handshake.subprotocol
         let admission = Admission(
-            shared: shared, identity: identity, subprotocol: handshake.subprotocol, remoteAddress: request.remoteAddress
-        )
+            shared: shared, identity: identity, handshake: handshake, remoteAddress: request.remoteAddress)
         do {
             let pipeline = context.pipeline.syncOperations
             try pipeline.addHandler(admission, position: .after(self))

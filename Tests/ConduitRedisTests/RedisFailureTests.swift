@@ -35,7 +35,7 @@ import Testing
         let server = try await RedisServer.start()
         var configuration = RedisConfiguration(server)
         configuration.commandTimeout = .milliseconds(300)
-        configuration.connectTimeout = .milliseconds(300)
+        configuration.connectTimeout = .seconds(2)
         let probe = try await LinkProbe.start(configuration)
         try await probe.untilReady()
         server.pause()
@@ -67,7 +67,7 @@ import Testing
         var configuration = RedisConfiguration(server)
         configuration.keepalive = .milliseconds(100)
         configuration.commandTimeout = .milliseconds(300)
-        configuration.connectTimeout = .milliseconds(300)
+        configuration.connectTimeout = .seconds(2)
         let probe = try await LinkProbe.start(configuration, role: role)
         try await probe.untilReady()
         try await eventually("it is pinged") {
@@ -153,7 +153,7 @@ import Testing
     func aStrangePeerIsAFailedAttempt(greeting: String, answer: String, code: RedisError.Code) async throws {
         let peer = try await ScriptedPeer.start(greeting: greeting, answer: answer)
         var configuration = RedisConfiguration(endpoint: .host("127.0.0.1", port: peer.port))
-        configuration.connectTimeout = .milliseconds(300)
+        configuration.connectTimeout = .seconds(2)
         let probe = try await LinkProbe.start(configuration)
         try await eventually("two attempts") { probe.events.failed.count >= 2 }
         #expect(probe.events.failed.first?.code == code)

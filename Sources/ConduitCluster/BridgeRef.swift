@@ -43,6 +43,8 @@ package final class BridgeRef: HubRelay {
     /// Whether the others are heard; cheap, from any thread.
     package var status: ClusterStatus { cell.value }
 
+    package var confirmsRooms: Bool { false }
+
     package func relay(_ events: [HubEvent], fromShard index: Int) {
         eventLoop.execute { [bridge] in bridge.value?.take(events, fromShard: index) }
     }

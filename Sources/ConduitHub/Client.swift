@@ -38,6 +38,14 @@ package final class Client {
     /// Since when the socket has taken nothing though bytes wait (monotonic, ms), and how many waited then.
     var blockedSince: Int64?
     var blockedBytes = 0
+    /// How many joins it waits for; while there are any, it is not read from.
+    var holds = 0
+    /// What was read when the first of them began.
+    var heldBytes: ByteBuffer?
+    /// Bytes that were queued for it in this turn.
+    var queuedBytes = 0
+    /// Whether a `presence` request of it is under way.
+    var asksPresence = false
     /// Made when the first entry is set.
     var metadata: [String: String]?
     /// Made when the first message for a custom handler comes.

@@ -108,12 +108,20 @@ package enum ShardCommand: Sendable {
     case send(SendTarget, ServerMessage, DeliveryToken?)
     /// Answer one client.
     case reply(ClientID, ServerMessage)
+    /// Answer a client's ``HubEvent/presenceQuery(_:)``; it may ask the next one then.
+    case presenceReply(ClientID, ServerMessage)
+    /// Messages of the other nodes reach this room now, or can't be waited for: joins that wait are answered.
+    case roomLive(RoomName)
     /// End connections.
     case disconnect(SendTarget, CloseReason)
 }
 
 /// The hub's way to the other nodes. Implementations only `execute`; they never block or answer.
 package protocol HubRelay: Sendable {
+    /// Whether a shard's first join of a room is to wait for ``ShardCommand/roomLive(_:)`` with its answer, so that a
+    /// client that reads `room_joined` misses nothing that other nodes send from then on. Cheap; from any thread.
+    var confirmsRooms: Bool { get }
+
     /// Takes a batch; called on the loop of the shard.
     func relay(_ events: [HubEvent], fromShard index: Int)
 }
@@ -121,5 +129,6 @@ package protocol HubRelay: Sendable {
 /// A node without a cluster and without presence: for tests of the hub alone.
 package struct NoRelay: HubRelay {
     package init() {}
+    package var confirmsRooms: Bool { false }
     package func relay(_ events: [HubEvent], fromShard index: Int) {}
 }

@@ -60,6 +60,14 @@ extension Shard {
                 if let token { tellBridge(.delivered(token: token, count: count)) }
             case .reply(let id, let message):
                 if let client = client(id) { queue(message.frame, for: client) } else { drop("client_gone") }
+            case .presenceReply(let id, let message):
+                guard let client = client(id) else {
+                    drop("client_gone")
+                    continue
+                }
+                client.asksPresence = false
+                queue(message.frame, for: client)
+            case .roomLive(let room): confirmed(room)
             case .disconnect(let target, let reason):
                 forEachSlot(of: target) { if let client = clients[Int($0)] { close(client, reason) } }
             }

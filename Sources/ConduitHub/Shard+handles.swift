@@ -8,7 +8,13 @@ extension Shard {
     func joinRoom(_ room: RoomName, client id: ClientID) -> RoomTable.JoinResult? {
         guard let client = client(id), client.isOpen else { return nil }
         let result = join(room, client, observes: client.identity.knowsAllEvents, info: [])
-        if result == .joined { queue(EventEncoder.roomJoined(room, id: nil).frame, for: client) }
+        if result == .joined {
+            if isAwaited(room) {
+                hold(client, until: room, nil)
+            } else {
+                queue(EventEncoder.roomJoined(room, id: nil).frame, for: client)
+            }
+        }
         return result
     }
 

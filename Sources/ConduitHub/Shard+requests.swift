@@ -54,6 +54,7 @@ extension Shard {
             throw RequestError(.limitExceeded, "a client may be in \(configuration.roomsPerClient) rooms at most")
         case .roomFull: throw RequestError(.limitExceeded, "the room is full")
         }
+        if isAwaited(request.room) { return hold(client, until: request.room, command.id) }
         queue(EventEncoder.roomJoined(request.room, id: command.id).frame, for: client)
     }
 
@@ -76,6 +77,7 @@ extension Shard {
                 client: client.id, user: client.identity.user, node: node, joinedAt: wallClock,
                 info: info.isEmpty ? client.identity.info?.bytes ?? [] : info)
             tellBridge(.joined(room: room, member: member))
+            awaitIfFirst(room)
         }
         return result
     }

@@ -26,6 +26,8 @@ package final class Shard {
     private var slots: [ClientID: Int32] = [:]
     var users: [UserID: ContiguousArray<Int32>] = [:]
     var rooms: RoomTable
+    /// Rooms whose joins wait for the other nodes' messages.
+    var awaitedRooms: [RoomName: AwaitedRoom] = [:]
 
     var outbox = TurnOutbox()
     var crossShard: [[ShardCommand]] = []

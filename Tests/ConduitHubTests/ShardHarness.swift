@@ -11,6 +11,11 @@ import Testing
 
 /// Keeps what the shards told the bridge.
 final class RecordingRelay: HubRelay {
+    private let confirms = NIOLockedValueBox(false)
+    var confirmsRooms: Bool {
+        get { confirms.withLockedValue { $0 } }
+        set { confirms.withLockedValue { $0 = newValue } }
+    }
     private let events = NIOLockedValueBox<[HubEvent]>([])
     func relay(_ batch: [HubEvent], fromShard index: Int) { events.withLockedValue { $0 += batch } }
     var all: [HubEvent] { events.withLockedValue { $0 } }

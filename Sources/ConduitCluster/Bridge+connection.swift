@@ -50,6 +50,7 @@ extension Bridge {
             snapshots.clear()
         }
         phase = .offline
+        answerAwaited()
         greeted = []
         expected = expected.union(directory.living).union(newcomers)
         guard wasLive else { return }
@@ -96,7 +97,11 @@ extension Bridge {
         switch topic {
         case .everyone, .control, .node: serviceChannels += 1
         case .room(let room):
-            if interest.confirmed(topic, now: now) { requestSnapshot(room) }
+            if interest.confirmed(topic, now: now) {
+                // Before any message that came behind the confirmation.
+                answerAwaited(room)
+                requestSnapshot(room)
+            }
         case .user: interest.confirmed(topic, now: now)
         }
         checkSubscribed()
@@ -108,7 +113,43 @@ extension Bridge {
             metadata: [LogKey.error: "\(error)", LogKey.count: "\(channels.count)"])
         drop("subscribe_refused", UInt64(channels.count))
         backlog -= channels.count
+        for channel in channels {
+            if case .room(let room)? = keys.topic(ofChannel: channel) { answerAwaited(room) }
+        }
         checkSubscribed()
+    }
+
+    // MARK: Joins that wait
+
+    /// A shard has a member more. Its first one is told when other nodes' messages reach the room: when Redis has
+    /// confirmed the subscription, or at once when there is nothing to wait for.
+    func joined(_ room: RoomName, shard: Int) {
+        let topic = BusTopic.room(room)
+        guard phase != .alone, (0..<InterestTable.maximumShards).contains(shard) else {
+            interest.joined(topic, shard: shard)
+            return
+        }
+        let bit: UInt64 = 1 << UInt64(shard)
+        let isFirst = interest.shards(of: topic) & bit == 0
+        interest.joined(topic, shard: shard)
+        guard isFirst else { return }
+        if phase == .live, !interest.isConfirmed(topic) {
+            awaited[room, default: 0] |= bit
+        } else {
+            handOff.add(.roomLive(room), to: bit)
+        }
+    }
+
+    /// Lets the joins of a room be answered.
+    func answerAwaited(_ room: RoomName) {
+        guard let mask = awaited.removeValue(forKey: room) else { return }
+        handOff.add(.roomLive(room), to: mask)
+        needsFlush()
+    }
+
+    /// Lets all joins be answered: nobody waits for a bus that is away.
+    func answerAwaited() {
+        for room in Array(awaited.keys) { answerAwaited(room) }
     }
 
     func unsubscribeIdle(now: Int64) {

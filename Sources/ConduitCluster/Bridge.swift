@@ -44,6 +44,8 @@ final class Bridge {
     var phase: Phase
     var interest: InterestTable
     var handOff: HandOff
+    /// Shards with joins that are answered when the room's subscription is confirmed, as bits.
+    var awaited: [RoomName: UInt64] = [:]
     var sends = PendingSends()
     var counters = ClusterStatistics()
     var dropped: [String: UInt64] = [:]
@@ -196,12 +198,15 @@ final class Bridge {
             case .disconnected(_, let user, _):
                 if let user { interest.left(.user(user), shard: shard, now: now) }
             case .joined(let room, let member):
-                interest.joined(.room(room), shard: shard)
+                joined(room, shard: shard)
                 localJoined(member, room)
             case .left(let room, let client, let reason):
                 localLeft(client, room, reason)
                 interest.left(.room(room), shard: shard, now: now)
-                if interest.state(of: .room(room)) == nil { forget(room) }
+                if interest.state(of: .room(room)) == nil {
+                    answerAwaited(room)
+                    forget(room)
+                }
             case .broadcast(let room, let message): relay(.room(room), .broadcast) { $0.append(message.json) }
             case .broadcastAll(let message): relay(.everyone, .broadcast) { $0.append(message.json) }
             case .send(let target, let message, let pending): relaySend(target, message, pending)

@@ -43,7 +43,7 @@ package final class BridgeRef: HubRelay {
     /// Whether the others are heard; cheap, from any thread.
     package var status: ClusterStatus { cell.value }
 
-    package var confirmsRooms: Bool { false }
+    package var confirmsRooms: Bool { cell.isConnected }
 
     package func relay(_ events: [HubEvent], fromShard index: Int) {
         eventLoop.execute { [bridge] in bridge.value?.take(events, fromShard: index) }
@@ -121,6 +121,8 @@ extension Bridge {
     func close(_ promise: EventLoopPromise<Void>) {
         guard phase != .closed else { return promise.succeed() }
         phase = .closed
+        answerAwaited()
+        handOff.flush(to: sink)
         if configuration.redis != nil { status.value = .alone }
         let links = [subscriptions, commands].compactMap { $0?.close(timeout: .seconds(1)) }
         EventLoopFuture.andAllComplete(links, on: eventLoop).cascade(to: promise)

@@ -42,6 +42,9 @@ final class StatusCell: Sendable {
         set { number.store(Self.number(newValue), ordering: .relaxed) }
     }
 
+    /// The same question without making a value.
+    var isConnected: Bool { number.load(ordering: .relaxed) == -3 }
+
     private static func number(_ status: ClusterStatus) -> Int64 {
         switch status {
         case .alone: -1

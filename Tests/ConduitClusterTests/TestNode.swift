@@ -12,7 +12,8 @@ import Synchronization
 /// What a shard was asked to do, as a test reads it.
 struct Received: Sendable, Equatable {
     enum Kind: Sendable, Equatable {
-        case room(RoomName), observers(RoomName), all, send(SendTarget), reply(ClientID), disconnect(SendTarget, UInt16)
+        case room(RoomName), observers(RoomName), all, send(SendTarget), reply(ClientID), live(RoomName)
+        case disconnect(SendTarget, UInt16)
     }
     let shard: Int
     let kind: Kind
@@ -61,8 +62,9 @@ final class RecordingSink: ShardSink {
                     case .all(let message): (.all, message)
                     case .send(let target, let message, _): (.send(target), message)
                     case .reply(let client, let message): (.reply(client), message)
+                    case .presenceReply(let client, let message): (.reply(client), message)
+                    case .roomLive(let room): (.live(room), nil)
                     case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
-                    @unknown default: (.all, nil)
                     }
                 if case .send(let target, _, let token?) = command {
                     reports.append(.delivered(token: token, count: state.connections[target]?[index] ?? 0))

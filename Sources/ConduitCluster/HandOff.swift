@@ -1,0 +1,92 @@
+import ConduitHub
+import ConduitWire
+import NIOCore
+import Synchronization
+
+/// The batches of one loop turn for each shard, and how much each shard hasn't carried out yet.
+///
+/// A shard that falls behind is not waited for: over the bounds, messages for it are dropped and counted, so that the
+/// reader of the subscriptions never blocks and Redis never closes it as too slow. What somebody waits for is never
+/// dropped: answers, confirmed rooms and disconnections, whose number the shard's clients bound.
+struct HandOff {
+    /// Commands that one shard may owe.
+    static let limit = 65_536
+    /// Bytes of messages that one shard may owe.
+    static let byteLimit = 64 << 20
+
+    private final class Owed: Sendable {
+        let count = Atomic<Int>(0)
+        let bytes = Atomic<Int>(0)
+    }
+
+    private struct Batch {
+        var commands: [ShardCommand] = []
+        var bytes = 0
+    }
+
+    private var batches: [Batch]
+    private let owed: [Owed]
+    private let byteLimit: Int
+    /// Commands that were dropped.
+    private(set) var dropped: UInt64 = 0
+
+    init(shards: Int, byteLimit: Int = HandOff.byteLimit) {
+        self.byteLimit = byteLimit
+        batches = Array(repeating: Batch(), count: shards)
+        owed = (0..<shards).map { _ in Owed() }
+    }
+
+    /// Every shard, as bits.
+    var all: UInt64 { batches.count >= 64 ? .max : (1 << UInt64(batches.count)) - 1 }
+
+    /// Queues a command for the shards of a mask. Returns how many got it.
+    @discardableResult
+    mutating func add(_ command: ShardCommand, to mask: UInt64) -> Int {
+        let (bytes, isOwed) = Self.weigh(command)
+        var rest = mask & all
+        var count = 0
+        while rest != 0 {
+            let index = rest.trailingZeroBitCount
+            rest &= rest - 1
+            if !isOwed, isFull(index, with: bytes) {
+                dropped += 1
+                continue
+            }
+            batches[index].commands.append(command)
+            batches[index].bytes += bytes
+            count += 1
+        }
+        return count
+    }
+
+    private func isFull(_ index: Int, with bytes: Int) -> Bool {
+        batches[index].commands.count + owed[index].count.load(ordering: .relaxed) >= Self.limit
+            || batches[index].bytes + owed[index].bytes.load(ordering: .relaxed) + bytes > byteLimit
+    }
+
+    /// The bytes of a command's message, and whether somebody waits for it.
+    private static func weigh(_ command: ShardCommand) -> (bytes: Int, isOwed: Bool) {
+        switch command {
+        case .room(_, let message), .roomExcept(_, let message, _), .observers(_, let message), .all(let message),
+            .send(_, let message, _):
+            (message.json.readableBytes, false)
+        case .reply(_, let message), .presenceReply(_, let message): (message.json.readableBytes, true)
+        case .roomLive, .disconnect: (0, true)
+        }
+    }
+
+    /// Hands over what the turn has brought.
+    mutating func flush(to sink: any ShardSink) {
+        for index in batches.indices where !batches[index].commands.isEmpty {
+            let (commands, bytes) = (batches[index].commands, batches[index].bytes)
+            batches[index] = Batch()
+            let owed = owed[index]
+            owed.count.add(commands.count, ordering: .relaxed)
+            owed.bytes.add(bytes, ordering: .relaxed)
+            sink.perform(commands, onShard: index) {
+                owed.count.subtract(commands.count, ordering: .relaxed)
+                owed.bytes.subtract(bytes, ordering: .relaxed)
+            }
+        }
+    }
+}

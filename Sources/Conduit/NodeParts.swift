@@ -111,6 +111,7 @@ final class NodeParts: Sendable {
         if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
         await bridge.drain(within: .seconds(5))
         await admin?.close()
+        hub.end()
         try? await group.shutdownGracefully()
         phase.set(.stopped)
         logger.info("stopped")

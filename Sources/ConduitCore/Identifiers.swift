@@ -101,15 +101,33 @@ public struct RoomName: Hashable, Sendable, CustomStringConvertible {
 }
 
 // Names are bytes: what looks alike and is written differently (é as one or two scalars) is not the same room or
-// user, since Redis and the other languages of a cluster compare bytes. Equal bytes have equal hashes of `String` too.
+// user, since Redis and the other languages of a cluster compare bytes. They are hashed by their bytes too: `String`
+// hashes what looks alike alike, so that a stranger could fill a table with names of one hash.
 extension RoomName {
     /// Whether both are written with the same bytes.
     public static func == (a: RoomName, b: RoomName) -> Bool { a.rawValue.utf8.elementsEqual(b.rawValue.utf8) }
+
+    /// Hashes the bytes.
+    public func hash(into hasher: inout Hasher) { rawValue.hashBytes(into: &hasher) }
 }
 
 extension UserID {
     /// Whether both are written with the same bytes.
     public static func == (a: UserID, b: UserID) -> Bool { a.rawValue.utf8.elementsEqual(b.rawValue.utf8) }
+
+    /// Hashes the bytes.
+    public func hash(into hasher: inout Hasher) { rawValue.hashBytes(into: &hasher) }
+}
+
+extension String {
+    fileprivate func hashBytes(into hasher: inout Hasher) {
+        let hashed: Void? = unsafe utf8.withContiguousStorageIfAvailable { bytes in
+            // The bytes are read within the call and not kept.
+            unsafe hasher.combine(bytes: UnsafeRawBufferPointer(bytes))
+        }
+        if hashed == nil { for byte in utf8 { hasher.combine(byte) } }
+        hasher.combine(0xFF as UInt8)
+    }
 }
 
 extension RoomName {

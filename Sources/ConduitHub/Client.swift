@@ -35,15 +35,19 @@ package final class Client {
     var nextPing: Int64
     /// Since when a message has been unfinished (monotonic, ms).
     var unfinishedSince: Int64?
-    /// Since when the socket has taken nothing though bytes wait (monotonic, ms), and how many waited then.
+    /// Bytes that were ever written to the channel.
+    var writtenBytes: UInt64 = 0
+    /// Since when the socket has taken nothing though bytes wait (monotonic, ms), and how many it had taken by then.
     var blockedSince: Int64?
-    var blockedBytes = 0
+    var takenBytes: UInt64 = 0
     /// How many joins it waits for; while there are any, it is not read from.
     var holds = 0
     /// What was read when the first of them began.
     var heldBytes: ByteBuffer?
-    /// Bytes that were queued for it in this turn.
+    /// Bytes of answers that were queued for it in this turn.
     var queuedBytes = 0
+    /// Whether it is not read from because its answers pile up.
+    var isPaused = false
     /// Whether a `presence` request of it is under way.
     var asksPresence = false
     /// Made when the first entry is set.
@@ -91,7 +95,10 @@ extension Client: ChannelInboundHandler {
     }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable { blockedSince = nil }
+        if context.channel.isWritable {
+            blockedSince = nil
+            shard.resume(self)
+        }
         context.fireChannelWritabilityChanged()
     }
 

@@ -13,10 +13,16 @@ struct HandlerQueue {
     }
 
     private let limit: Int
+    private let byteLimit: Int
+    private var waitingBytes = 0
     private var waiting = CircularBuffer<Job>()
     private var isRunning = false
 
-    init(limit: Int) { self.limit = limit }
+    /// `limit` jobs may wait, and `byteLimit` bytes of data.
+    init(limit: Int, byteLimit: Int) {
+        self.limit = limit
+        self.byteLimit = byteLimit
+    }
 
     enum Added {
         case start
@@ -30,14 +36,19 @@ struct HandlerQueue {
             isRunning = true
             return .start
         }
-        if waiting.count >= limit { return .full }
+        let bytes = job.request.data.buffer.readableBytes
+        if waiting.count >= limit || waitingBytes + bytes > byteLimit { return .full }
         waiting.append(job)
+        waitingBytes += bytes
         return .queued
     }
 
     /// The running job has ended; the next one, if any, is to be run now.
     mutating func finished() -> Job? {
-        if let next = waiting.popFirst() { return next }
+        if let next = waiting.popFirst() {
+            waitingBytes -= next.request.data.buffer.readableBytes
+            return next
+        }
         isRunning = false
         return nil
     }

@@ -184,6 +184,9 @@ public final class Hub: Sendable {
 
     // MARK: The end
 
+    /// Closes the doors: the loops are about to stop. Every verb returns at once from now on, empty-handed.
+    package func end() { for shard in shards { shard.end() } }
+
     /// Ends every connection with `reason` and returns when all are gone or the deadline has passed.
     ///
     /// Clients that speak a named protocol get a `reconnect` event first, with a delay that spreads their return.

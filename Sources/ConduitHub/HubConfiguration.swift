@@ -4,7 +4,7 @@ public struct HubConfiguration: Sendable {
     public var messageBytes = 512 * 1024
     /// Most rooms that one client may be in.
     public var roomsPerClient = 128
-    /// Most members that one room may have on this node.
+    /// Most members that one room may have on one event loop of this node.
     public var membersPerRoom = 100_000
     /// Bytes that may wait for a client that reads slowly; more closes it with 3008.
     public var pendingBytes = 1024 * 1024
@@ -16,7 +16,7 @@ public struct HubConfiguration: Sendable {
     public var writeTimeoutMilliseconds = 10_000
     /// A message must be complete this long after its first byte, in milliseconds.
     public var readTimeoutMilliseconds = 30_000
-    /// Requests of one client that may wait for custom handlers.
+    /// Requests of one client that may wait for custom handlers; their data is bounded by ``pendingBytes`` too.
     public var handlerQueue = 64
     /// Most entries of a client's metadata.
     public var metadataEntries = 64

@@ -16,7 +16,7 @@ public struct HubStatistics: Sendable {
     public var messagesIn: UInt64 = 0
     /// Their bytes.
     public var bytesIn: UInt64 = 0
-    /// Messages handed to sockets, one a recipient.
+    /// Frames handed to sockets, one a recipient: messages, answers, pings.
     public var deliveries: UInt64 = 0
     /// Their bytes.
     public var bytesOut: UInt64 = 0

@@ -28,7 +28,7 @@ extension Shard {
     func hold(_ client: Client, until room: RoomName, _ request: RequestID?) {
         awaitedRooms[room]?.waiters.append((client.id, request))
         client.holds += 1
-        try? client.context?.channel.syncOptions?.setOption(.autoRead, value: false)
+        stopReading(client)
     }
 
     func confirmed(_ room: RoomName) {
@@ -36,17 +36,9 @@ extension Shard {
         for waiter in awaited.waiters {
             guard let client = client(waiter.client) else { continue }
             queue(EventEncoder.roomJoined(room, id: waiter.request).frame, for: client)
-            release(client)
+            client.holds -= 1
+            startReading(client)
         }
-    }
-
-    /// Goes on reading where it stopped.
-    private func release(_ client: Client) {
-        client.holds -= 1
-        guard client.holds == 0 else { return }
-        try? client.context?.channel.syncOptions?.setOption(.autoRead, value: true)
-        guard var bytes = client.heldBytes.take(), bytes.readableBytes > 0 else { return }
-        read(&bytes, from: client)
     }
 
     /// Answers joins that have waited for too long.

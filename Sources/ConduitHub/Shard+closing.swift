@@ -55,6 +55,7 @@ extension Shard {
         let now = self.now
         statistics.loopLag.record(microseconds: max(0, now - expectedSweep) * 1_000)
         startSweeping()
+        sweepAwaited(now)
         let part = (clients.count + Self.sweepParts - 1) / Self.sweepParts
         for _ in 0..<part {
             if sweepPosition >= clients.count { sweepPosition = 0 }
@@ -76,11 +77,8 @@ extension Shard {
             return close(client, .badRequest)
         }
         if !context.channel.isWritable {
-            let pending = pendingBytes(of: context)
-            if client.blockedSince == nil || pending < client.blockedBytes {
-                client.blockedSince = now
-                client.blockedBytes = pending
-            } else if let since = client.blockedSince, now - since >= Int64(configuration.writeTimeoutMilliseconds) {
+            noteProgress(of: client, pending: pendingBytes(of: context), now)
+            if let since = client.blockedSince, now - since >= Int64(configuration.writeTimeoutMilliseconds) {
                 return close(client, .slowConsumer)
             }
         }

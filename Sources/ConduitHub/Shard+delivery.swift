@@ -78,6 +78,7 @@ extension Shard {
     func queue(_ frame: ByteBuffer, for client: Client) {
         guard client.isOpen else { return }
         outbox.enqueue(outbox.add(frame), for: client.slot)
+        client.queuedBytes += frame.readableBytes
         needsFlush()
     }
 
@@ -142,6 +143,8 @@ extension Shard {
 
     private func write(_ write: TurnOutbox.Write, to client: Client, _ context: ChannelHandlerContext) {
         context.writeAndFlush(client.wrapOutboundOut(write.bytes), promise: nil)
+        client.queuedBytes = 0
+        client.writtenBytes &+= UInt64(write.bytes.readableBytes)
         statistics.deliveries += UInt64(write.messages)
         statistics.bytesOut += UInt64(write.bytes.readableBytes)
         // Asked only once the socket has stopped taking: the common case pays one load.
@@ -150,9 +153,17 @@ extension Shard {
 
     private func checkPending(of client: Client, _ context: ChannelHandlerContext) {
         let pending = pendingBytes(of: context)
-        if client.blockedSince == nil || pending < client.blockedBytes { client.blockedSince = now }
-        client.blockedBytes = pending
+        noteProgress(of: client, pending: pending, now)
+        // What it asks for now would only wait behind that.
+        pause(client)
         if pending > configuration.pendingBytes { close(client, .slowConsumer) }
+    }
+
+    /// Notes when the socket has last taken anything.
+    func noteProgress(of client: Client, pending: Int, _ now: Int64) {
+        let taken = client.writtenBytes &- UInt64(max(0, pending))
+        if client.blockedSince == nil || taken != client.takenBytes { client.blockedSince = now }
+        client.takenBytes = taken
     }
 
     /// Bytes that the channel holds because the socket takes none.

@@ -14,7 +14,10 @@ extension Shard {
         let request = MessageRequest(
             client: handle(of: client), type: type, data: RawJSON(validated: command.dataJSON))
         let job = HandlerQueue.Job(handler: handler, request: request, requestID: command.id)
-        var queue = client.handlerQueue.take() ?? HandlerQueue(limit: configuration.handlerQueue)
+        var queue =
+            client.handlerQueue.take()
+            ?? HandlerQueue(
+                limit: configuration.handlerQueue, byteLimit: configuration.pendingBytes)
         let added = queue.add(job)
         client.handlerQueue = queue
         switch added {

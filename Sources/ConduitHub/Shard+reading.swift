@@ -11,18 +11,83 @@ extension Shard {
         beginTurn()
         client.lastSeen = now
         statistics.bytesIn += UInt64(bytes.readableBytes)
+        parse(&bytes, from: client)
+    }
+
+    /// Takes messages until the bytes are used up or the client is not to be read from for now.
+    private func parse(_ bytes: inout ByteBuffer, from client: Client) {
+        var completed = false
         do throws(WebSocketError) {
-            while let event = try client.parser.next(from: &bytes) { handle(event, from: client) }
+            while true {
+                if client.holds > 0 || client.isPaused { return keep(&bytes, for: client) }
+                guard let event = try client.parser.next(from: &bytes) else { break }
+                if case .text = event { completed = true }
+                handle(event, from: client)
+                if client.queuedBytes > configuration.pendingBytes / 2 { pause(client) }
+            }
         } catch {
             logger.debug(
                 "peer broke the protocol",
                 metadata: [LogKey.client: "\(client.id)", LogKey.error: "\(error.detail)"])
             close(client, error.reason)
         }
-        if client.parser.hasUnfinishedMessage {
-            if client.unfinishedSince == nil { client.unfinishedSince = client.lastSeen }
-        } else {
+        guard client.parser.hasUnfinishedMessage else {
             client.unfinishedSince = nil
+            return
+        }
+        // The deadline is a message's own: who sends one after the other begins anew with each.
+        if completed || client.unfinishedSince == nil { client.unfinishedSince = now }
+    }
+
+    // MARK: Not reading for a while
+
+    /// Keeps what was read but not looked at; little, since nothing more is read.
+    private func keep(_ bytes: inout ByteBuffer, for client: Client) {
+        guard bytes.readableBytes > 0 else { return }
+        if client.heldBytes == nil {
+            client.heldBytes = bytes
+        } else {
+            client.heldBytes?.writeBuffer(&bytes)
+        }
+        bytes.moveReaderIndex(to: bytes.writerIndex)
+    }
+
+    /// Stops reading from a client whose answers pile up: it goes on when they are written and the socket takes more.
+    func pause(_ client: Client) {
+        guard !client.isPaused else { return }
+        client.isPaused = true
+        stopReading(client)
+        paused.append(client)
+        needsFlush()
+    }
+
+    /// At the end of a turn: goes on with those whose sockets took everything. The others wait for theirs.
+    func resumePaused() {
+        guard !paused.isEmpty else { return }
+        let all = paused
+        paused.removeAll(keepingCapacity: true)
+        for client in all where client.context?.channel.isWritable == true { resume(client) }
+    }
+
+    func resume(_ client: Client) {
+        guard client.isPaused else { return }
+        client.isPaused = false
+        startReading(client)
+    }
+
+    func stopReading(_ client: Client) {
+        try? client.context?.channel.syncOptions?.setOption(.autoRead, value: false)
+    }
+
+    /// Goes on where it stopped, in a turn of its own: who has much to say must not hold up the others.
+    func startReading(_ client: Client) {
+        guard client.holds == 0, !client.isPaused else { return }
+        eventLoop.assumeIsolated().execute {
+            guard client.context != nil, client.holds == 0, !client.isPaused else { return }
+            self.beginTurn()
+            if var bytes = client.heldBytes.take() { self.parse(&bytes, from: client) }
+            guard client.holds == 0, !client.isPaused else { return }
+            try? client.context?.channel.syncOptions?.setOption(.autoRead, value: true)
         }
     }
 

@@ -3,7 +3,8 @@ import ConduitTelemetry
 import ConduitWire
 import NIOCore
 
-/// The built-in message types. Each answer goes the way of messages, so answers keep the order of their requests.
+/// The built-in message types. What this shard answers itself keeps the order of its requests; a counted `send`,
+/// `presence` and the application's handlers answer when they have the answer, and `id` tells what it belongs to.
 extension Shard {
     /// One text message of a client: decoded once, answered in order.
     func handle(_ message: ByteBuffer, from client: Client) {
@@ -117,6 +118,10 @@ extension Shard {
 
     private func presence(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.presence()
+        guard !client.asksPresence else {
+            throw RequestError(.rateLimited, "one presence request at a time: wait for the answer to the last one")
+        }
+        client.asksPresence = true
         tellBridge(
             .presenceQuery(
                 PresenceQuery(

@@ -24,12 +24,14 @@ package final class Shard {
     var clients: ContiguousArray<Client?> = []
     private var freeSlots: ContiguousArray<Int32> = []
     private var slots: [ClientID: Int32] = [:]
-    var users: [UserID: ContiguousArray<Int32>] = [:]
+    var users: [UserID: Set<Int32>] = [:]
     var rooms: RoomTable
     /// Rooms whose joins wait for the other nodes' messages.
     var awaitedRooms: [RoomName: AwaitedRoom] = [:]
 
     var outbox = TurnOutbox()
+    /// Clients that are to be read from again at the end of the turn.
+    var paused: [Client] = []
     var crossShard: [[ShardCommand]] = []
     var events: [HubEvent] = []
     private var isFlushScheduled = false
@@ -83,7 +85,7 @@ package final class Shard {
             firstPing: now + Int64.random(in: (interval + 1) / 2...max(interval, 1), using: &generator))
         clients[Int(slot)] = client
         slots[client.id] = slot
-        if let user = identity.user { users[user, default: []].append(slot) }
+        if let user = identity.user { users[user, default: []].insert(slot) }
         statistics.clients += 1
         statistics.accepted += 1
         tellBridge(.connected(client: client.id, user: identity.user))
@@ -124,9 +126,9 @@ package final class Shard {
         for room in rooms.removeClient(client.slot) {
             tellBridge(.left(room: room, client: client.id, reason: .disconnected))
         }
-        if let user = client.identity.user, var held = users[user] {
-            held.removeAll { $0 == client.slot }
-            users[user] = held.isEmpty ? nil : held
+        if let user = client.identity.user {
+            users[user]?.remove(client.slot)
+            if users[user]?.isEmpty == true { users[user] = nil }
         }
     }
 
@@ -166,6 +168,7 @@ package final class Shard {
     private func endTurn() {
         isFlushScheduled = false
         writeOutbox()
+        resumePaused()
         if turnBroadcasts > 0 {
             let elapsed = Int64(eventLoop.now.uptimeNanoseconds / 1_000) - turnStart
             statistics.localDelivery.record(microseconds: elapsed, count: turnBroadcasts)

@@ -17,6 +17,8 @@ import Testing
         #expect(composed == decomposed)
         #expect(RoomName(composed) != RoomName(decomposed))
         #expect(UserID(composed) != UserID(decomposed))
+        #expect(RoomName(composed).hashValue != RoomName(decomposed).hashValue)
+        #expect(UserID(composed).hashValue != UserID(decomposed).hashValue)
         #expect(Set([RoomName(composed), RoomName(decomposed), RoomName(composed)]).count == 2)
     }
 

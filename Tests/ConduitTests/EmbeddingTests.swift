@@ -187,6 +187,10 @@ import Testing
         #expect(try await client.next(type: "reconnect").data["reason"] as? String == "drain")
         #expect(try await client.waitForCloseCode() == 3001)
         try await running.value
+        // The doors are closed: what is asked of a node that has stopped returns at once.
+        #expect(await node.hub.clientCount() == 0)
+        #expect(await node.hub.rooms.list().isEmpty)
+        try node.hub.broadcastToAll("late")
         await #expect(throws: (any Error).self) { try await node.connect() }
     }
 

@@ -51,7 +51,7 @@ extension ConfigurationKey {
             "limits.rooms-per-client", .integer(1...100_000), default: "128", "Most rooms that a client may be in."),
         ConfigurationKey(
             "limits.members-per-room", .integer(1...10_000_000), default: "100000",
-            "Most members that a room may have on one node."),
+            "Most members that a room may have on one event loop of a node."),
         ConfigurationKey(
             "limits.pending-bytes", .integer(1024...1_073_741_824), default: "1048576",
             "Bytes that may wait for a client that reads slowly; more closes it with 3008."),

@@ -109,7 +109,7 @@ let package = Package(
             name: "ConduitTesting",
             dependencies: ["ConduitWire", "ConduitCore", nio, posix, http1],
             path: "Tests/ConduitTesting", swiftSettings: strict),
-        .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore"], swiftSettings: strict),
+        .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore", "ConduitTesting"], swiftSettings: strict),
         .testTarget(
             name: "ConduitWireTests", dependencies: ["ConduitWire", "ConduitCore", "ConduitTesting", nio],
             swiftSettings: strict),

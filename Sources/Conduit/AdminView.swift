@@ -12,12 +12,11 @@ struct AdminView: AdminNode {
     let hub: Hub
     let bridge: BridgeRef
     let gateway: Gateway
-    let readinessNow: @Sendable () -> Readiness
 
     var nodeID: NodeID { configuration.nodeID }
 
     func readiness() async -> AdminReadiness {
-        let readiness = readinessNow()
+        let readiness = gateway.readiness
         let status =
             switch readiness {
             case .ready: 200
@@ -38,7 +37,7 @@ struct AdminView: AdminNode {
         guard let redis = configuration.cluster.redis else {
             let figures = await hub.statistics()
             let fields = [
-                "state": readinessNow().rawValue, "clients": "\(figures.clients)", "users": "\(figures.users)",
+                "state": gateway.readiness.rawValue, "clients": "\(figures.clients)", "users": "\(figures.users)",
                 "rooms": "\(figures.rooms)",
             ]
             let node = AdminCluster.Node(id: nodeID, heartbeatAgeMilliseconds: nil, fields: fields)

@@ -25,13 +25,12 @@ final class NodeParts: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
     private let phase: PhaseCell
-    private let status: LateStatus
     /// Completed when the node has stopped. Belongs to a loop of the singleton group, which outlives the node's own.
     private let stopped: EventLoopPromise<Void>
 
     private init(
         configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
-        httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, status: LateStatus, logger: Logger
+        httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
     ) {
         self.configuration = configuration
         self.hub = hub
@@ -42,7 +41,6 @@ final class NodeParts: Sendable {
         self.adminPort = admin?.port
         self.group = group
         self.phase = phase
-        self.status = status
         self.logger = logger
         self.stopped = MultiThreadedEventLoopGroup.singleton.any().makePromise()
     }
@@ -58,7 +56,13 @@ final class NodeParts: Sendable {
         let gateway = Gateway(
             configuration: configuration.gateway, hub: hub, group: group, logger: logger, readiness: readiness,
             authenticate: authenticate)
-        let port = try await gateway.start().port ?? 0
+        let address = "\(configuration.gateway.host):\(configuration.gateway.port)"
+        let port: Int
+        do {
+            port = try await gateway.start().port ?? 0
+        } catch {
+            throw PortUnavailable(key: "http.port", address: address, reason: error)
+        }
         var cluster = configuration.cluster
         if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
         let bridge = BridgeRef(
@@ -66,15 +70,14 @@ final class NodeParts: Sendable {
         status.set(bridge)
         do {
             let admin = try await RunningAdmin.open(
-                configuration, hub: hub, bridge: bridge, gateway: gateway, readiness: readiness, group: group,
-                logger: logger)
+                configuration, hub: hub, bridge: bridge, gateway: gateway, group: group, logger: logger)
             try await hub.connect(to: bridge)
             bridge.start(sink: hub)
             bridge.setState(.ready)
             phase.set(.open)
             return NodeParts(
                 configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin, httpPort: port,
-                group: group, phase: phase, status: status, logger: logger)
+                group: group, phase: phase, logger: logger)
         } catch {
             await gateway.stopAccepting()
             await hub.shutdown(within: .seconds(1))
@@ -83,7 +86,7 @@ final class NodeParts: Sendable {
     }
 
     /// What `/ready` says.
-    var readiness: Readiness { Self.readiness(phase, status) }
+    var readiness: Readiness { gateway.readiness }
 
     private static func readiness(_ phase: PhaseCell, _ cluster: LateStatus) -> Readiness {
         switch phase.value {

@@ -24,11 +24,10 @@ final class RunningAdmin: Sendable {
     /// Returns when the port is open; `nil` when the configuration wants none.
     static func open(
         _ configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway,
-        readiness: @escaping @Sendable () -> Readiness, group: any EventLoopGroup, logger: Logger
+        group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningAdmin? {
         guard configuration.admin.isEnabled else { return nil }
-        let node = AdminView(
-            configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, readinessNow: readiness)
+        let node = AdminView(configuration: configuration, hub: hub, bridge: bridge, gateway: gateway)
         var quiet = logger
         // The service group tells of its own steps; the node tells what matters itself.
         quiet.logLevel = .critical
@@ -48,8 +47,13 @@ final class RunningAdmin: Sendable {
             return RunningAdmin(port: address.port ?? 0, services: services, task: task)
         }
         // The stream ended without an address: the server could not open its port.
-        try await task.value
-        throw ChannelError.unknownLocalAddress
+        let address = "\(configuration.admin.host):\(configuration.admin.port)"
+        do {
+            try await task.value
+        } catch {
+            throw PortUnavailable(key: "admin.port", address: address, reason: error)
+        }
+        throw PortUnavailable(key: "admin.port", address: address, reason: ChannelError.unknownLocalAddress)
     }
 
     /// Closes the port and returns when it is closed.

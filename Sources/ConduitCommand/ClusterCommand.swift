@@ -1,8 +1,8 @@
 import ArgumentParser
+import Conduit
 import ConduitCluster
 import ConduitCore
 import ConduitRedis
-import Foundation
 
 /// `conduit cluster`: the table of nodes, read from Redis alone; no node is asked.
 struct ClusterCommand: AsyncParsableCommand {
@@ -18,28 +18,20 @@ struct ClusterCommand: AsyncParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    @Option(help: ArgumentHelp("Read settings from a node's YAML or JSON file.", valueName: "file"))
+    var config: String?
+
     func run() async throws {
-        let environment = ProcessInfo.processInfo.environment
-        guard let url = redisURL ?? environment["CONDUIT_REDIS_URL"], !url.isEmpty else {
+        // The settings of a node, so that what makes one connect makes this connect.
+        let named = [("redis.url", redisURL, "--redis-url"), ("redis.prefix", prefix, "--prefix")]
+        let overrides = named.compactMap { key, value, flag in
+            value.map { ConfigurationOverride(key: key, value: $0, source: flag) }
+        }
+        let cluster = try NodeOptions.load(overrides: overrides, file: config).cluster
+        guard let redis = cluster.redis else {
             throw ValidationError("no Redis is named: give --redis-url or set CONDUIT_REDIS_URL")
         }
-        var redis: RedisConfiguration
-        do throws(RedisURLError) {
-            redis = try RedisConfiguration(url: url)
-        } catch {
-            throw CommandExit.failure(CommandExit.configuration, ["the Redis URL is not in order: \(error)"])
-        }
-        if redis.username == nil, let name = environment["CONDUIT_REDIS_USERNAME"], !name.isEmpty {
-            redis.username = name
-        }
-        if redis.password == nil, let word = environment["CONDUIT_REDIS_PASSWORD"], !word.isEmpty {
-            redis.password = word
-        }
-        if redis.tls != nil {
-            if let file = environment["CONDUIT_REDIS_TLS_CA_FILE"], !file.isEmpty { redis.tls?.caFile = file }
-            if environment["CONDUIT_REDIS_TLS_VERIFY"] == "false" { redis.tls?.verify = false }
-        }
-        let prefix = prefix ?? environment["CONDUIT_REDIS_PREFIX"] ?? "conduit"
+        let prefix = cluster.prefix
         let table: ClusterTable
         do {
             table = try await RedisClient.withConnection(redis) { client in

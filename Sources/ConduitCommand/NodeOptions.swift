@@ -55,9 +55,12 @@ struct NodeOptions: ParsableArguments {
     }
 
     /// The settings, or exit code 78 and a line for each problem.
-    func load() throws -> NodeConfiguration {
+    func load() throws -> NodeConfiguration { try Self.load(overrides: overrides, file: config) }
+
+    /// The same for other flags.
+    static func load(overrides: [ConfigurationOverride], file: String?) throws -> NodeConfiguration {
         do throws(ConfigurationError) {
-            return try NodeConfiguration.load(overrides: overrides, file: config)
+            return try NodeConfiguration.load(overrides: overrides, file: file)
         } catch {
             let count = error.problems.count
             throw CommandExit.failure(

@@ -51,12 +51,22 @@ public final class Gateway: Sendable {
         readiness: @escaping @Sendable () -> Readiness, authenticate: AuthenticationHandler? = nil,
         admit: @escaping @Sendable (any Channel, AcceptedHandshake) throws -> Void
     ) {
+        let counters = GatewayCounters()
+        let limit = configuration.connections
+        // A node whose places are taken says so, so that a balancer chooses another one.
+        let readiness: @Sendable () -> Readiness = {
+            let said = readiness()
+            return said.acceptsClients && limit > 0 && counters.upgraded >= limit ? .overloaded : said
+        }
         self.group = group
         self.listener = .makeBoxSendingValue(nil, eventLoop: group.next())
         self.shared = Shared(
             configuration: configuration, frontDoor: FrontDoor(configuration: configuration), readiness: readiness,
-            authenticate: authenticate, counters: GatewayCounters(), logger: logger, admit: admit)
+            authenticate: authenticate, counters: counters, logger: logger, admit: admit)
     }
+
+    /// Whether the port wants clients: what `GET /ready` says.
+    public var readiness: Readiness { shared.readiness() }
 
     /// What has happened so far.
     public var statistics: GatewayStatistics { shared.counters.snapshot }

@@ -89,6 +89,8 @@ final class GatewayCounters: Sendable {
         return true
     }
 
+    var upgraded: Int { upgradedCount.load(ordering: .relaxed) }
+
     func returnPlace() { upgradedCount.wrappingSubtract(1, ordering: .relaxed) }
 
     func count(_ result: HandshakeResult) { results[result]?.value.wrappingAdd(1, ordering: .relaxed) }

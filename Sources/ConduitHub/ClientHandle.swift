@@ -9,7 +9,7 @@ public struct ClientHandle: Sendable {
     public let user: UserID?
     let shard: ShardRef
 
-    /// Sends an event to this client alone.
+    /// Sends an event to this client alone. The type is the application's choice: even one of the protocol's own.
     public func send(_ type: String, _ data: RawJSON = .null) {
         shard.execute { $0.sendEvent(type, data, to: id) }
     }

@@ -49,7 +49,8 @@ public struct Reply: Sendable {
     /// The event's data.
     public let data: RawJSON
 
-    /// Makes a reply. It carries the request's `id` back by itself.
+    /// Makes a reply. It carries the request's `id` back by itself. The type is the application's choice: even one of
+    /// the protocol's own, which only clients are kept from sending.
     public init(_ type: String, _ data: RawJSON = .null) {
         self.type = type
         self.data = data

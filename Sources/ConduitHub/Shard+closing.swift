@@ -47,13 +47,13 @@ extension Shard {
 
     /// Begins to look after the clients' times: one timer for all, a tenth of the clients at a time.
     func startSweeping() {
-        expectedSweep = now + Self.sweepInterval.nanoseconds / 1_000_000
+        expectedSweep = eventLoop.now.microseconds + Self.sweepInterval.nanoseconds / 1_000
         sweeper = eventLoop.assumeIsolated().scheduleTask(in: Self.sweepInterval) { self.sweep() }
     }
 
     private func sweep() {
         let now = self.now
-        statistics.loopLag.record(microseconds: max(0, now - expectedSweep) * 1_000)
+        statistics.loopLag.record(microseconds: max(0, eventLoop.now.microseconds - expectedSweep))
         startSweeping()
         sweepAwaited(now)
         let part = (clients.count + Self.sweepParts - 1) / Self.sweepParts

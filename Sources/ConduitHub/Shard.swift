@@ -44,6 +44,7 @@ package final class Shard {
     var generator = SystemRandomNumberGenerator()
     var sweeper: Scheduled<Void>?
     var sweepPosition = 0
+    /// When the next sweep is due (monotonic, µs).
     var expectedSweep: Int64 = 0
     /// Set when the node stops: no new clients.
     var isStopping = false
@@ -150,7 +151,7 @@ package final class Shard {
 
     /// Something came that may be delivered: the time of delivery is measured from the first of a turn.
     func beginTurn() {
-        if turnBroadcasts == 0 { turnStart = Int64(eventLoop.now.uptimeNanoseconds / 1_000) }
+        if turnBroadcasts == 0 { turnStart = eventLoop.now.microseconds }
     }
 
     /// Makes sure that ``endTurn()`` runs after the reads of this loop turn.
@@ -170,7 +171,7 @@ package final class Shard {
         writeOutbox()
         resumePaused()
         if turnBroadcasts > 0 {
-            let elapsed = Int64(eventLoop.now.uptimeNanoseconds / 1_000) - turnStart
+            let elapsed = eventLoop.now.microseconds - turnStart
             statistics.localDelivery.record(microseconds: elapsed, count: turnBroadcasts)
             turnBroadcasts = 0
         }
@@ -185,6 +186,10 @@ package final class Shard {
             relay.relay(batch, fromShard: index)
         }
     }
+}
+
+extension NIODeadline {
+    var microseconds: Int64 { Int64(uptimeNanoseconds / 1_000) }
 }
 
 @available(*, unavailable)

@@ -1,4 +1,5 @@
 import ConduitCore
+import ConduitTesting
 import Testing
 
 @Suite struct IdentifierTests {

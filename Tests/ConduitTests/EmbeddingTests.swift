@@ -198,7 +198,26 @@ import Testing
         try await TestNode.with { node in
             var configuration = TestNode.configuration()
             configuration.gateway.port = node.node.httpPort
-            await #expect(throws: (any Error).self) { _ = try await ConduitNode.start(configuration: configuration) }
+            let error = await #expect(throws: PortUnavailable.self) {
+                _ = try await ConduitNode.start(configuration: configuration)
+            }
+            #expect(error?.description.contains("127.0.0.1:\(node.node.httpPort)") == true)
+            #expect(error?.description.contains("http.port") == true)
+        }
+    }
+
+    @Test func aNodeWhosePlacesAreTakenSaysSoAndTakesClientsAgain() async throws {
+        var configuration = TestNode.configuration()
+        configuration.gateway.connections = 1
+        try await TestNode.with(configuration) { node in
+            #expect(node.node.readiness == "ready")
+            let client = try await node.connect()
+            #expect(node.node.readiness == "overloaded")
+            let refused = await #expect(throws: TestHTTPResponse.self) { try await node.connect() }
+            #expect(refused?.status == 503)
+            await client.drop()
+            try await eventually { node.node.readiness == "ready" }
+            _ = try await node.connect()
         }
     }
 }

@@ -210,6 +210,8 @@ struct FaultTests {
         print(
             "Redis \(what) for \(outage): noticed after \(noticed); local meanwhile \(local); back: ready after \(ready),",
             "relaying after \(relayed); not relayed \(missed) of \(totals[0] + totals[1])")
+        // The outbox was delivered: what was sent during the outage is far more than what may be under way when it begins.
+        #expect(missed <= (totals[0] + totals[1]) / 20)
         if missed > 0 {
             for node in [first, second] {
                 let figures = try await redis.redisCLI(
@@ -279,7 +281,7 @@ struct FaultTests {
         // The window in which attempts are counted.
         try await clock.sleep(for: .seconds(4))
         let attempts = try await refusals() - before
-        #expect(attempts <= 12, "\(attempts) attempts in 4 s")
+        #expect(attempts <= 3, "\(attempts) attempts in 4 s")
         let totals = await traffic.stop()
         try await drained([b], sender: 0, total: totals[0])
         #expect(b.numbers(from: 0) == Array(0..<totals[0]))

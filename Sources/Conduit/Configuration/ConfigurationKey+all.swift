@@ -113,7 +113,7 @@ extension ConfigurationKey {
             "redis.outbox-age", .duration(0...3_600_000), default: "30s",
             "How long messages for other nodes are kept while Redis is away."),
         ConfigurationKey(
-            "redis.unsubscribe-linger", .duration(0...3_600_000), default: "2s",
+            "redis.unsubscribe-linger", .duration(1_000...3_600_000), default: "2s",
             "How long a room stays subscribed after its last local member left."),
         ConfigurationKey(
             "redis.tls.ca-file", .text(allowed: "a path, or empty", check: isPlain), default: "",

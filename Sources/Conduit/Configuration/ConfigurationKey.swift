@@ -69,18 +69,6 @@ package struct ConfigurationKey: Sendable {
         case .list(let allowed, _): "a list of " + allowed
         }
     }
-
-    /// The name of the kind, for tables.
-    package var kindName: String {
-        switch kind {
-        case .integer: "integer"
-        case .duration: "duration"
-        case .boolean: "boolean"
-        case .choice: "choice"
-        case .text: "text"
-        case .list: "list"
-        }
-    }
 }
 
 /// What was read for a key, checked.

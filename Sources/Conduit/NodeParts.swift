@@ -45,6 +45,9 @@ final class NodeParts: Sendable {
         self.stopped = MultiThreadedEventLoopGroup.singleton.any().makePromise()
     }
 
+    /// A node that is let go without a stop: nobody waits for it any more.
+    deinit { stopped.succeed() }
+
     /// The ports are bound first, so that the node can say where it is; clients are taken when everything is there.
     static func open(
         _ configuration: NodeConfiguration, hub: Hub, group: MultiThreadedEventLoopGroup,

@@ -121,11 +121,7 @@ extension UserID {
 
 extension String {
     fileprivate func hashBytes(into hasher: inout Hasher) {
-        let hashed: Void? = unsafe utf8.withContiguousStorageIfAvailable { bytes in
-            // The bytes are read within the call and not kept.
-            unsafe hasher.combine(bytes: UnsafeRawBufferPointer(bytes))
-        }
-        if hashed == nil { for byte in utf8 { hasher.combine(byte) } }
+        for byte in utf8 { hasher.combine(byte) }
         hasher.combine(0xFF as UInt8)
     }
 }

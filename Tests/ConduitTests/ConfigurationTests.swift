@@ -87,7 +87,7 @@ private func problems(
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
         "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
-        "redis.unsubscribe-linger": ("0ms", "-"), "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
+        "redis.unsubscribe-linger": ("1s", "999ms"), "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
         "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
         "presence.diff-interval": ("1s", ""), "ready.degraded-status": ("503", "404"), "admin.enabled": ("false", "1"),

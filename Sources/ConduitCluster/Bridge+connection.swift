@@ -10,6 +10,8 @@ import NIOCore
 extension Bridge {
     /// Longest wait for the nodes that were there before, in milliseconds.
     private static let greetingMilliseconds: Int64 = 3_000
+    /// How long confirmations may stop, beyond the timeout of a command.
+    private static let subscribingMilliseconds: Int64 = 5_000
     /// Most topics in one SUBSCRIBE.
     private static let subscribeBatch = 512
 
@@ -18,6 +20,7 @@ extension Bridge {
             return
         }
         phase = .subscribing
+        subscribingSince = now
         loadScripts()
         probesBack = probesSent
         // This node's own channels first: Redis confirms in order.
@@ -35,7 +38,7 @@ extension Bridge {
         guard phase != .closed else { return }
         let wasLive = phase == .live
         if which == "subscriptions" {
-            interest.connectionLost()
+            for topic in interest.connectionLost() { tracker.forget(topic) }
             presence.connectionLost()
             snapshots.clear()
             for room in Array(presence.rooms) where interest.state(of: .room(room)) == nil { forget(room) }
@@ -94,6 +97,7 @@ extension Bridge {
     func subscribed(_ channel: ByteBuffer) {
         guard let topic = keys.topic(ofChannel: String(buffer: channel)) else { return }
         backlog -= 1
+        subscribingSince = now
         switch topic {
         case .everyone, .control, .node: serviceChannels += 1
         case .room(let room):
@@ -114,7 +118,11 @@ extension Bridge {
         drop("subscribe_refused", UInt64(channels.count))
         backlog -= channels.count
         for channel in channels {
-            if case .room(let room)? = keys.topic(ofChannel: channel) { answerAwaited(room) }
+            guard let topic = keys.topic(ofChannel: channel) else { continue }
+            interest.refused(topic, now: now)
+            guard case .room(let room) = topic else { continue }
+            answerAwaited(room)
+            if interest.state(of: topic) == nil { forget(room) }
         }
         checkSubscribed()
     }
@@ -133,10 +141,9 @@ extension Bridge {
         let isFirst = interest.shards(of: topic) & bit == 0
         interest.joined(topic, shard: shard)
         guard isFirst else { return }
-        if phase == .live, !interest.isConfirmed(topic) {
-            awaited[room, default: 0] |= bit
-        } else {
-            handOff.add(.roomLive(room), to: bit)
+        switch interest.state(of: topic) {
+        case .wanted where phase == .live, .subscribing where phase == .live: awaited[room, default: 0] |= bit
+        case .wanted, .subscribing, .refused, .live, .lingering, nil: handOff.add(.roomLive(room), to: bit)
         }
     }
 
@@ -160,6 +167,14 @@ extension Bridge {
             if case .room(let room) = topic { forget(room) }
         }
         subscriptions?.unsubscribe(topics.map(keys.channel))
+    }
+
+    /// Confirmations that don't come, or a refusal of this node's own channels: only a new connection helps.
+    func checkSubscribing(now: Int64) {
+        guard phase == .subscribing, let redis = configuration.redis else { return }
+        let patience = redis.commandTimeout.nanoseconds / 1_000_000 + Self.subscribingMilliseconds
+        guard now - subscribingSince > patience else { return }
+        subscriptions?.forceReconnect(reason: "subscriptions are not confirmed")
     }
 
     private func checkSubscribed() {

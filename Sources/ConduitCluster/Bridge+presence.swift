@@ -49,6 +49,7 @@ extension Bridge {
     /// Nobody of this node is interested in the room any more.
     func forget(_ room: RoomName) {
         presence.forget(room)
+        snapshots.remove(room)
         diffs.forget(room)
         answerQueries(of: room)
     }
@@ -70,14 +71,13 @@ extension Bridge {
     private func remember(_ turn: PresenceTurn, of room: RoomName) {
         for (client, state) in turn.fields {
             if state.member != nil {
-                tombstones[room]?[client] = nil
+                tombstones.remove(client, from: room)
                 unasserted[room, default: []].insert(client)
             } else if unasserted[room]?.remove(client) == nil {
-                tombstones[room, default: [:]][client] = state.reason
+                tombstones.add(client, to: room, state.reason)
             }
         }
         if unasserted[room]?.isEmpty == true { unasserted[room] = nil }
-        if tombstones[room]?.isEmpty == true { tombstones[room] = nil }
     }
 
     private func write(_ turn: PresenceTurn, of room: RoomName) {
@@ -86,10 +86,10 @@ extension Bridge {
         for (client, state) in turn.fields {
             if let member = state.member {
                 joined.append(member)
-                tombstones[room]?[client] = nil
+                tombstones.remove(client, from: room)
             } else {
                 left.append(client)
-                tombstones[room, default: [:]][client] = state.reason
+                tombstones.add(client, to: room, state.reason)
             }
         }
         let holds = presence.count(of: room, on: node) > 0
@@ -101,7 +101,13 @@ extension Bridge {
         if !holds, assertedRooms.remove(room) != nil {
             commands?.send(["SREM", .string(keys.rooms(of: node)), .string(room.rawValue)])
         }
-        publishNow(.room(room), .presence, turn.news)
+        publishNow(.room(room), .presence, turn.news) { [weak self] in
+            // They are told again with the next assertion: those who are here, and those who are still gone.
+            guard let self else { return }
+            for client in left where self.presence.member(client, in: room) == nil {
+                self.tombstones.add(client, to: room, turn.fields[client]?.reason ?? .left)
+            }
+        }
     }
 
     /// One step in Redis; `done` learns whether it was carried out.
@@ -117,6 +123,7 @@ extension Bridge {
             guard let holder = client.node else { continue }
             arguments.append(.string(keys.memberField(client, node: holder)))
         }
+        let settled = tombstones.numbers(of: remove, in: room)
         evaluate(.members, keys: [keys.members(of: room)], arguments) { [weak self] result in
             guard let self else { return done(false) }
             guard case .success(let value) = result else {
@@ -124,8 +131,7 @@ extension Bridge {
                 if self.canAssert, self.commands?.isReady == true { self.assertAgainAt = self.now + 1_000 }
                 return done(false)
             }
-            for client in remove { self.tombstones[room]?[client] = nil }
-            if self.tombstones[room]?.isEmpty == true { self.tombstones[room] = nil }
+            self.tombstones.settle(settled, in: room)
             if let counts = value.array, counts.count == 2, let before = counts[0].integer, let now = counts[1].integer
             {
                 if before == 0, now > 0 { self.event("room_occupied", ["room", room.rawValue]) }
@@ -152,7 +158,7 @@ extension Bridge {
             rest = rest.dropFirst(500)
             commands?.send(["SADD", .string(keys.rooms(of: node))] + some.map { .string($0.rawValue) })
         }
-        let vacated = tombstones.keys.filter { presence.count(of: $0, on: node) == 0 }
+        let vacated = tombstones.rooms.keys.filter { presence.count(of: $0, on: node) == 0 }
         assertions += 1
         assertAgainAt = nil
         assertion = Assertion(number: assertions, rooms: held + vacated)
@@ -208,14 +214,14 @@ extension Bridge {
     }
 
     private func removeTombstones(of room: RoomName) {
-        guard let gone = tombstones[room] else { return }
+        guard let gone = tombstones.rooms[room] else { return }
         var rest = Array(gone)[...]
         while !rest.isEmpty {
             let some = rest.prefix(Self.slice)
             rest = rest.dropFirst(Self.slice)
             writeMembers(of: room, set: [], remove: some.map(\.key)) { _ in }
             var news = NodeEnvelopeWriter()
-            for (client, reason) in some { news.append { PresenceNews.left(client, reason).write(to: &$0) } }
+            for (client, stone) in some { news.append { PresenceNews.left(client, stone.reason).write(to: &$0) } }
             publishNow(.room(room), .presence, news)
         }
         if presence.count(of: room, on: node) == 0 {

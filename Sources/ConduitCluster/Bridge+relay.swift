@@ -82,6 +82,7 @@ extension Bridge {
             for request in entry.requests {
                 if let finished = sends.published(request, receivers: receivers) { finish(finished) }
             }
+        case .failure(let error) where error.isPassing: outbox.putBack(now: now)
         case .failure(let error) where error.code == .server:
             if let entry = outbox.answered() { drop("refused", UInt64(entry.messages)) }
         case .failure:
@@ -92,12 +93,27 @@ extension Bridge {
     }
 
     /// Publishes something that needs no number and is not worth keeping: presence, commands, probes.
-    func publishNow(_ topic: BusTopic, _ kind: NodeEnvelope.Kind, _ writer: NodeEnvelopeWriter) {
+    /// `refused` is called when Redis or the link took it not, though the connection is there; what was said about
+    /// members is said again soon.
+    func publishNow(
+        _ topic: BusTopic, _ kind: NodeEnvelope.Kind, _ writer: NodeEnvelopeWriter, refused: (() -> Void)? = nil
+    ) {
         guard let commands, writer.count > 0 else { return }
         let payload = writer.finish(
             kind: kind, origin: node, incarnation: incarnation, sequence: 0, startsRun: false,
             sentAt: WallClock.microseconds)
-        commands.publish(channel: keys.channel(topic), payload: payload)
+        commands.publish(channel: keys.channel(topic), payload: payload) { [weak self] result in
+            guard let self, case .failure(let error) = result else { return }
+            switch error.code {
+            // The next connection brings a whole assertion.
+            case .notConnected, .connectionLost, .connectFailed, .timedOut, .authentication, .tls, .protocolViolation:
+                return
+            case .server, .overloaded, .invalidCommand: break
+            }
+            self.drop(RelayDrop.publishRefused, UInt64(writer.count))
+            if kind == .presence { self.assertAgainAt = self.now + 1_000 }
+            refused?()
+        }
     }
 
     func publishNow(_ topic: BusTopic, _ message: ControlMessage) {
@@ -121,7 +137,7 @@ extension Bridge {
         guard envelope.origin != node else { return receivedOwn(topic, envelope) }
         let count = UInt64(envelope.entries.count)
         // Number 0 is for what isn't counted.
-        if envelope.sequence > 0 {
+        if envelope.sequence > 0, counts(topic) {
             let verdict = tracker.observe(
                 topic, origin: envelope.origin, incarnation: envelope.incarnation, first: envelope.sequence,
                 count: count, startsRun: envelope.startsRun)
@@ -131,6 +147,7 @@ extension Bridge {
                 counters.relayDuplicates += count
                 return
             case .gap(let missing): gap(missing, in: topic)
+            case .malformed: return drop(RelayDrop.malformed)
             }
         }
         switch envelope.kind {
@@ -139,6 +156,14 @@ extension Bridge {
         case .presence: receivedPresence(topic, envelope)
         case .control: receivedControl(topic, envelope)
         case .probe: drop(RelayDrop.badEntry)
+        }
+    }
+
+    /// Whether gaps are looked for. Not in what comes behind an UNSUBSCRIBE: it would be remembered as the last one.
+    private func counts(_ topic: BusTopic) -> Bool {
+        switch topic {
+        case .room, .user: interest.state(of: topic) != nil
+        case .everyone, .control, .node: true
         }
     }
 

@@ -2,12 +2,13 @@ import ConduitCore
 import ConduitHub
 import ConduitTelemetry
 import ConduitWire
+import NIOCore
 
 // Messages to users and single clients, and the counts that come back.
 extension Bridge {
     /// A shard has delivered to its own clients and tells the rest of the cluster.
     func relaySend(_ target: SendTarget, _ message: ServerMessage, _ pending: PendingSend?) {
-        let topic: BusTopic?
+        var topic: BusTopic?
         var client: ClientID?
         switch target {
         case .user(let user): topic = .user(user)
@@ -15,6 +16,8 @@ extension Bridge {
             client = id
             topic = id.node.flatMap { $0 == node ? nil : .node($0) }
         }
+        // Dropped on its way here: only the count is owed.
+        if message.json.readableBytes == 0 { topic = nil }
         var request: UInt64 = 0
         if let pending {
             request = sends.nextNumber()

@@ -10,7 +10,8 @@ struct SnapshotQueue {
     /// Rosters that are read at once.
     static let window = 8
 
-    private var queue: [RoomName] = []
+    /// Oldest first; some may not be queued any more.
+    private var queue = CircularBuffer<RoomName>()
     private var queued: Set<RoomName> = []
     private var again: Set<RoomName> = []
     private(set) var running: Set<RoomName> = []
@@ -26,15 +27,30 @@ struct SnapshotQueue {
             again.insert(room)
         } else if queued.insert(room).inserted {
             queue.append(room)
+            if queue.count > 2 * queued.count + 64 { compact() }
         }
+    }
+
+    /// Nobody follows the room any more.
+    mutating func remove(_ room: RoomName) {
+        queued.remove(room)
+        again.remove(room)
+    }
+
+    private mutating func compact() {
+        var seen: Set<RoomName> = []
+        queue = CircularBuffer(queue.filter { queued.contains($0) && seen.insert($0).inserted })
     }
 
     /// The next room to read, if one more may be read now.
     mutating func next() -> RoomName? {
-        guard running.count < Self.window, let room = queue.popLast() else { return nil }
-        queued.remove(room)
-        running.insert(room)
-        return room
+        guard running.count < Self.window else { return nil }
+        while let room = queue.popFirst() {
+            guard queued.remove(room) != nil else { continue }
+            running.insert(room)
+            return room
+        }
+        return nil
     }
 
     /// The room was read. Returns whether it must be read once more; it is queued then.
@@ -48,7 +64,7 @@ struct SnapshotQueue {
     /// The connection is lost: forget everything.
     mutating func clear() {
         generation += 1
-        queue = []
+        queue.removeAll()
         queued = []
         again = []
         running = []
@@ -67,8 +83,11 @@ extension Bridge {
     /// Members that one roster may have; what is beyond is not read.
     private static let maximumMembers = 1_000_000
     private static let queryMilliseconds: Int64 = 1_000
+    /// Members of a room that isn't followed; a larger roster is not read for a query.
+    private static let maximumScanned = 100_000
     private static let maximumQueries = 10_000
-    private static let maximumRemoteQueries = 64
+    /// A page of a roster takes no more than about this; the rest is behind its cursor.
+    private static let pageBytes = 256 * 1024
 
     /// Reads a followed room's roster, soon. News of other nodes wait from now on.
     func requestSnapshot(_ room: RoomName) {
@@ -120,9 +139,10 @@ extension Bridge {
     /// All members of a room in Redis, read in slices so that neither side is held up; `nil` when that failed.
     /// HSCAN may miss or repeat what changes meanwhile, but not what stays.
     private func scan(
-        _ room: RoomName, cursor: RedisArgument = "0", found: [Member] = [], _ done: @escaping ([Member]?) -> Void
+        _ room: RoomName, cursor: RedisArgument = "0", found: [Member] = [],
+        goesOn: @escaping (_ found: Int) -> Bool = { _ in true }, _ done: @escaping ([Member]?) -> Void
     ) {
-        guard let commands else { return done(nil) }
+        guard let commands, goesOn(found.count) else { return done(nil) }
         commands.send(["HSCAN", .string(keys.members(of: room)), cursor, "COUNT", Self.scanCount]) { [weak self] in
             guard let self, case .success(let value) = $0, let reply = value.array, reply.count == 2,
                 let next = reply[0].string, let words = reply[1].array
@@ -139,7 +159,7 @@ extension Bridge {
                 members.append(member)
             }
             guard next != "0", members.count < Self.maximumMembers else { return done(members) }
-            self.scan(room, cursor: .string(next), found: members, done)
+            self.scan(room, cursor: .string(next), found: members, goesOn: goesOn, done)
         }
     }
 
@@ -158,28 +178,42 @@ extension Bridge {
             queries[room, default: []].append(WaitingQuery(query: query, deadline: now + Self.queryMilliseconds))
             return
         }
-        guard phase == .live, remoteQueries < Self.maximumRemoteQueries else {
+        guard phase == .live, scans.add(query, until: now + 2 * Self.queryMilliseconds) else {
             return refuse(query, RequestError(.unavailable, "the roster can't be read now"))
         }
-        remoteQueries += 1
-        var isOpen = true
-        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(2 * Self.queryMilliseconds)) { [weak self] in
-            guard isOpen else { return }
-            isOpen = false
-            self?.refuse(query, RequestError(.unavailable, "Redis took too long"))
-        }
-        scan(room) { [weak self] members in
-            guard let self else { return }
-            self.remoteQueries -= 1
-            guard isOpen else { return }
-            isOpen = false
-            guard let members else {
-                return self.refuse(query, RequestError(.unavailable, "Redis is away"))
+        readRemotely()
+    }
+
+    /// Reads rosters of rooms that aren't followed, a few at a time and each once for all who wait for it.
+    private func readRemotely() {
+        while let (room, number) = scans.next() {
+            var isTooLarge = false
+            let goesOn = { [weak self] (found: Int) -> Bool in
+                isTooLarge = found > Self.maximumScanned
+                return !isTooLarge && self?.scans.isWanted(room, number) == true
             }
-            // HSCAN may name somebody twice.
-            let unique = Dictionary(members.map { ($0.client, $0) }) { first, _ in first }
+            scan(room, goesOn: goesOn) { [weak self] members in
+                guard let self else { return }
+                self.answer(self.scans.finished(room, number), members, isTooLarge: isTooLarge)
+                // Behind this turn: a link that refuses at once must not make a deep stack.
+                self.eventLoop.assumeIsolated().execute { [weak self] in self?.readRemotely() }
+            }
+        }
+    }
+
+    private func answer(_ waiting: [PresenceQuery], _ members: [Member]?, isTooLarge: Bool) {
+        guard let members else {
+            let text = isTooLarge ? "the room has too many members to be read from outside" : "Redis is away"
+            for query in waiting { refuse(query, RequestError(.unavailable, text)) }
+            return
+        }
+        guard !waiting.isEmpty else { return }
+        // HSCAN may name somebody twice.
+        let unique = Dictionary(members.map { ($0.client, $0) }) { first, _ in first }
+        let users = Set(unique.values.compactMap(\.user)).count
+        for query in waiting {
             let page = PresenceTable.page(unique.values, after: query.cursor, limit: query.limit)
-            self.reply(query, page, count: unique.count, users: Set(unique.values.compactMap(\.user)).count)
+            reply(query, page, count: unique.count, users: users)
         }
     }
 
@@ -191,10 +225,13 @@ extension Bridge {
     private func reply(
         _ query: PresenceQuery, _ page: (members: [Member], more: Bool), count: Int, users: Int
     ) {
-        let cursor = page.more ? page.members.last?.client.rawValue : nil
+        // The longest infos make a page of a thousand members several megabytes.
+        let fitting = MemberCodec.count(of: page.members, fitting: Self.pageBytes)
+        let members = Array(page.members.prefix(fitting))
+        let cursor = page.more || fitting < page.members.count ? members.last?.client.rawValue : nil
         send(
             EventEncoder.presence(
-                room: query.room, count: count, users: users, members: page.members, cursor: cursor,
+                room: query.room, count: count, users: users, members: members, cursor: cursor,
                 id: query.replyTo.request), to: query.replyTo)
     }
 
@@ -204,7 +241,7 @@ extension Bridge {
 
     private func send(_ message: ServerMessage, to address: ReplyAddress) {
         guard (0..<64).contains(address.shard) else { return }
-        handOff.add(.reply(address.client, message), to: 1 << UInt64(address.shard))
+        handOff.add(.presenceReply(address.client, message), to: 1 << UInt64(address.shard))
         needsFlush()
     }
 
@@ -216,6 +253,10 @@ extension Bridge {
 
     /// Whoever has waited for too long gets what is known.
     func sweepQueries(now: Int64) {
+        for query in scans.expire(now: now) {
+            refuse(query, RequestError(.unavailable, "Redis took too long"))
+        }
+        readRemotely()
         guard queryCount > 0 else { return }
         for (room, waiting) in queries where (waiting.first?.deadline ?? now) <= now || phase != .live {
             _ = waiting

@@ -38,6 +38,7 @@ final class Bridge {
     let logger: Logger
     let sink: any ShardSink
     let status: StatusCell
+    let owedEvents: OwedEvents
     let commands: RedisLink?
     let subscriptions: RedisLink?
 
@@ -63,7 +64,7 @@ final class Bridge {
     var diffTimer = false
     var presenceTurn: [RoomName: PresenceTurn] = [:]
     /// Members who left and whose HDEL isn't confirmed.
-    var tombstones: [RoomName: [ClientID: LeaveReason]] = [:]
+    var tombstones = Tombstones()
     /// Members who joined while Redis was away.
     var unasserted: [RoomName: Set<ClientID>] = [:]
     var assertedRooms: Set<RoomName> = []
@@ -74,7 +75,8 @@ final class Bridge {
     var snapshots = SnapshotQueue()
     var queries: [RoomName: [WaitingQuery]] = [:]
     var queryCount = 0
-    var remoteQueries = 0
+    /// Rosters of rooms that this node doesn't follow, being read for those who asked.
+    var scans = RosterScans()
 
     // Registry.
     var directory: NodeDirectory
@@ -100,12 +102,14 @@ final class Bridge {
     var serviceChannels = 0
     /// Confirmations that are missing of what was wanted when the links became ready.
     var backlog = 0
+    /// When the last confirmation came.
+    var subscribingSince: Int64 = 0
 
     private var flushScheduled = false
 
     init(
         node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, sink: any ShardSink,
-        status: StatusCell, logger: Logger
+        status: StatusCell, owedEvents: OwedEvents, logger: Logger
     ) {
         self.node = node
         self.incarnation = UInt64(clamping: WallClock.microseconds)
@@ -114,6 +118,7 @@ final class Bridge {
         self.eventLoop = eventLoop
         self.sink = sink
         self.status = status
+        self.owedEvents = owedEvents
         self.logger = logger
         self.phase = configuration.redis == nil ? .alone : .offline
         self.interest = InterestTable(lingerMilliseconds: configuration.lingerMilliseconds)
@@ -182,6 +187,8 @@ final class Bridge {
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
         unsubscribeIdle(now: now)
+        interest.retryRefused(now: now)
+        checkSubscribing(now: now)
         if let again = assertAgainAt, again <= now, assertion == nil, canAssert, !isLeaving { assertEverything() }
         if case .greeting(let until) = phase, until <= now { becomeLive() }
         needsFlush()
@@ -255,7 +262,7 @@ final class Bridge {
         result.relayDropped = dropped
         let bounded = [
             (RelayDrop.outboxBytes, outbox.droppedForBytes), (RelayDrop.outboxAge, outbox.droppedForAge),
-            (RelayDrop.shardBusy, handOff.dropped),
+            (RelayDrop.shardBusy, handOff.dropped), (RelayDrop.bridgeBusy, owedEvents.dropped),
         ]
         for (reason, count) in bounded where count > 0 { result.relayDropped[reason] = count }
         result.subscriptions = phase == .alone ? 0 : interest.count

@@ -17,6 +17,7 @@ package final class BridgeRef: HubRelay {
     private let configuration: ClusterConfiguration
     private let bridge: NIOLoopBoundBox<Bridge?>
     private let cell: StatusCell
+    private let owed = OwedEvents()
     private let logger: Logger
 
     package init(node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, logger: Logger) {
@@ -34,7 +35,7 @@ package final class BridgeRef: HubRelay {
             guard bridge.value == nil else { return }
             let made = Bridge(
                 node: node, configuration: configuration, eventLoop: eventLoop, sink: sink, status: cell,
-                logger: logger)
+                owedEvents: owed, logger: logger)
             bridge.value = made
             made.start()
         }
@@ -46,7 +47,11 @@ package final class BridgeRef: HubRelay {
     package var confirmsRooms: Bool { cell.isConnected }
 
     package func relay(_ events: [HubEvent], fromShard index: Int) {
-        eventLoop.execute { [bridge] in bridge.value?.take(events, fromShard: index) }
+        let (events, weight) = owed.admit(events)
+        eventLoop.execute { [bridge, owed] in
+            owed.settle(weight)
+            bridge.value?.take(events, fromShard: index)
+        }
     }
 
     /// What was counted so far.

@@ -93,6 +93,8 @@ enum RelayDrop {
     static let outboxAge = "outbox_age"
     static let malformed = "malformed"
     static let shardBusy = "shard_busy"
+    static let bridgeBusy = "bridge_busy"
+    static let publishRefused = "publish_refused"
     static let badEntry = "bad_entry"
     static let badChannel = "bad_channel"
 }

@@ -21,12 +21,17 @@ struct RelayOutbox {
 
     private var flight = CircularBuffer<Entry>()
     private var waiting = CircularBuffer<Entry>()
+    /// What Redis was too busy for, oldest first. Nothing is sent meanwhile, so that the order stays.
+    private var returned = CircularBuffer<Entry>()
+    private var retryAt: Int64 = 0
     /// Bytes of everything that is here.
     private(set) var bytes = 0
     /// Messages that gave way to newer ones.
     private(set) var droppedForBytes: UInt64 = 0
     /// Messages that became too old.
     private(set) var droppedForAge: UInt64 = 0
+    /// How long a busy Redis is left alone.
+    private static let retryMilliseconds: Int64 = 100
     private let byteLimit: Int
     private let ageLimit: Int64
     private let windowLimit: Int
@@ -39,11 +44,11 @@ struct RelayOutbox {
     }
 
     /// Whether nothing waits, for sending or for an answer.
-    var isEmpty: Bool { flight.isEmpty && waiting.isEmpty }
+    var isEmpty: Bool { flight.isEmpty && waiting.isEmpty && returned.isEmpty }
     /// Entries that are sent and not answered.
     var inFlight: Int { flight.count }
     /// Entries that are not sent.
-    var waitingCount: Int { waiting.count }
+    var waitingCount: Int { waiting.count + returned.count }
 
     /// Adds a PUBLISH. When it doesn't fit, the oldest ones that wait give way, and if that isn't enough, the new one.
     mutating func append(channel: String, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], now: Int64) {
@@ -62,7 +67,7 @@ struct RelayOutbox {
 
     /// The next PUBLISH to send; it is in flight from now on.
     mutating func next() -> Entry? {
-        guard flight.count < windowLimit, let entry = waiting.popFirst() else { return nil }
+        guard returned.isEmpty, flight.count < windowLimit, let entry = waiting.popFirst() else { return nil }
         flight.append(entry)
         return entry
     }
@@ -79,16 +84,26 @@ struct RelayOutbox {
         return entry
     }
 
-    /// The connection ended: everything waits again, in the old order.
-    mutating func connectionLost() {
-        guard !flight.isEmpty else { return }
-        flight.append(contentsOf: waiting)
-        waiting = flight
-        flight = CircularBuffer()
+    /// Redis was too busy for the oldest PUBLISH in flight: it is sent again in a while, before what waits.
+    mutating func putBack(now: Int64) {
+        guard let entry = flight.popFirst() else { return }
+        returned.append(entry)
+        retryAt = now + Self.retryMilliseconds
     }
 
-    /// Drops what has waited for too long.
+    /// The connection ended: everything waits again, in the old order.
+    mutating func connectionLost() {
+        guard !flight.isEmpty || !returned.isEmpty else { return }
+        returned.append(contentsOf: flight)
+        returned.append(contentsOf: waiting)
+        waiting = returned
+        flight = CircularBuffer()
+        returned = CircularBuffer()
+    }
+
+    /// Lets what was put back go again, and drops what has waited for too long.
     mutating func tick(now: Int64) {
+        if !returned.isEmpty, flight.isEmpty, retryAt <= now { connectionLost() }
         while let oldest = waiting.first, now - oldest.time > ageLimit {
             waiting.removeFirst()
             bytes -= oldest.bytes

@@ -10,6 +10,8 @@ package struct InterestTable: Sendable {
         case wanted
         /// SUBSCRIBE is sent, not confirmed.
         case subscribing
+        /// Redis refused the SUBSCRIBE; tried again when the time has come.
+        case refused(until: Int64)
         /// Confirmed, with members.
         case live
         /// Confirmed, without members; unsubscribed when the time has come.
@@ -27,6 +29,8 @@ package struct InterestTable: Sendable {
 
     /// Shards that a mask can name.
     package static let maximumShards = 64
+    /// How long a refused topic is left alone.
+    package static let retryMilliseconds: Int64 = 5_000
 
     private var entries: [BusTopic: Entry] = [:]
     /// Topics to subscribe; some may not be wanted any more, or stand here twice.
@@ -35,6 +39,8 @@ package struct InterestTable: Sendable {
     private var subscribing = 0
     private var linger: [(until: Int64, topic: BusTopic)] = []
     private var lingerHead = 0
+    /// What was refused, in the order of the times; some may not be refused any more.
+    private var refusals: [(until: Int64, topic: BusTopic)] = []
     private var connected = false
     private let lingerMilliseconds: Int64
 
@@ -59,7 +65,7 @@ package struct InterestTable: Sendable {
     package func isConfirmed(_ topic: BusTopic) -> Bool {
         switch entries[topic]?.state {
         case .live, .lingering: true
-        case .wanted, .subscribing, nil: false
+        case .wanted, .subscribing, .refused, nil: false
         }
     }
 
@@ -101,6 +107,10 @@ package struct InterestTable: Sendable {
         if entry.mask == 0, entry.state == .wanted {
             entries[topic] = nil
             wantedCount -= 1
+            return true
+        }
+        if entry.mask == 0, case .refused = entry.state {
+            entries[topic] = nil
             return true
         }
         if entry.mask == 0, entry.state == .live { startLinger(&entry, topic, now) }
@@ -157,10 +167,39 @@ package struct InterestTable: Sendable {
         return true
     }
 
-    /// The subscriptions are gone. What has members is wanted again; the rest is forgotten.
-    package mutating func connectionLost() {
+    /// Redis refused a SUBSCRIBE. A topic with members is tried again after a while, one without is forgotten.
+    package mutating func refused(_ topic: BusTopic, now: Int64) {
+        guard var entry = entries[topic], entry.state == .subscribing else { return }
+        subscribing -= 1
+        guard entry.mask != 0 else {
+            entries[topic] = nil
+            return
+        }
+        let until = now + Self.retryMilliseconds
+        entry.state = .refused(until: until)
+        entries[topic] = entry
+        refusals.append((until, topic))
+    }
+
+    /// Makes what was refused long enough ago wanted again.
+    package mutating func retryRefused(now: Int64) {
+        let due = Array(refusals.prefix { $0.until <= now })
+        guard !due.isEmpty else { return }
+        refusals.removeFirst(due.count)
+        for (until, topic) in due where entries[topic]?.state == .refused(until: until) {
+            entries[topic]?.state = .wanted
+            wantedCount += 1
+            wanted.append(topic)
+        }
+    }
+
+    /// The subscriptions are gone. What has members is wanted again; the rest is forgotten. Returns that rest.
+    @discardableResult
+    package mutating func connectionLost() -> [BusTopic] {
         connected = false
         subscribing = 0
+        refusals.removeAll()
+        let dropped = entries.filter { $0.value.mask == 0 }.map(\.key)
         linger.removeAll()
         lingerHead = 0
         entries = entries.compactMapValues { entry in
@@ -172,6 +211,7 @@ package struct InterestTable: Sendable {
         }
         listWanted()
         wantedCount = wanted.count
+        return dropped
     }
 
     /// Topics whose linger is over: UNSUBSCRIBE them now. They are forgotten; a later join subscribes anew, and since

@@ -36,6 +36,8 @@ package struct NodeDirectory: Sendable {
 
     /// Nodes beyond this are not taken in: the list is written by others.
     package static let maximumNodes = 4_096
+    /// The latest time that is believed, in milliseconds since 1970: some 30,000 years.
+    private static let maximumTime: Int64 = 1_000_000_000_000_000
 
     private let own: NodeID
     private let leaseMilliseconds: Int64
@@ -46,7 +48,7 @@ package struct NodeDirectory: Sendable {
     /// A directory of a node that isn't registered yet.
     package init(own: NodeID, leaseMilliseconds: Int64) {
         self.own = own
-        self.leaseMilliseconds = max(1, leaseMilliseconds)
+        self.leaseMilliseconds = min(max(1, leaseMilliseconds), Self.maximumTime)
     }
 
     /// The other nodes that have a lease.
@@ -56,18 +58,21 @@ package struct NodeDirectory: Sendable {
     package mutating func heartbeatAnswered(
         now: Int64, scores: [(node: NodeID, heartbeat: Int64)], added: Bool
     ) -> [Action] {
+        // Redis's clock and the list may say anything; the sums below must not overflow.
+        guard (0...Self.maximumTime).contains(now) else { return [] }
         var actions: [Action] = []
         if added, registered { actions.append(.reassert) }
         registered = true
         var listed: Set<NodeID> = []
-        for (node, heartbeat) in scores where node != own {
+        for (node, listedHeartbeat) in scores where node != own {
+            let heartbeat = min(max(0, listedHeartbeat), Self.maximumTime)
             guard nodes[node] != nil || nodes.count < Self.maximumNodes else { continue }
             listed.insert(node)
             if nodes[node] == nil {
                 nodes[node] = Node(heartbeat: heartbeat, state: .live)
                 actions.append(.appeared(node))
             }
-            let age = now.subtractingReportingOverflow(heartbeat).partialValue
+            let age = now - heartbeat
             let state: State = age >= leaseMilliseconds ? .lost : age * 2 > leaseMilliseconds ? .suspect : .live
             nodes[node]?.heartbeat = heartbeat
             nodes[node]?.state = state

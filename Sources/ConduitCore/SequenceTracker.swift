@@ -11,7 +11,14 @@ package struct SequenceTracker: Sendable {
         case duplicate
         /// So many messages before this one never arrived.
         case gap(UInt64)
+        /// No node counts like that: to be dropped, and not to be remembered.
+        case malformed
     }
+
+    /// No node sends so much in its life.
+    private static let highest: UInt64 = 1 << 53
+    /// No channel carries so much between two messages that arrive.
+    private static let longestGap: UInt64 = 1 << 32
 
     private struct Origin {
         var incarnation: UInt64
@@ -32,7 +39,8 @@ package struct SequenceTracker: Sendable {
         _ topic: BusTopic, origin: NodeID, incarnation: UInt64, first: UInt64, count messages: UInt64, startsRun: Bool
     ) -> Verdict {
         let last = first &+ (messages &- 1)
-        guard messages > 0, last >= first else { return .duplicate }
+        // A forged number must not make every later one a duplicate.
+        guard messages > 0, last >= first, last <= Self.highest else { return .malformed }
         guard let known = origins[topic]?[origin] else {
             if count >= limit { forgetAll() }
             origins[topic, default: [:]][origin] = Origin(incarnation: incarnation, last: last)
@@ -44,8 +52,9 @@ package struct SequenceTracker: Sendable {
             return .inOrder
         }
         guard first > known.last else { return .duplicate }
-        origins[topic]?[origin]?.last = last
         let missing = first - known.last - 1
+        guard startsRun || missing < Self.longestGap else { return .malformed }
+        origins[topic]?[origin]?.last = last
         return missing == 0 || startsRun ? .inOrder : .gap(missing)
     }
 

@@ -40,6 +40,14 @@ package struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         code == .server ? message.prefix { $0 != " " } : nil
     }
 
+    /// Whether Redis will carry out the same command later: it runs a script, loads its data or changes roles.
+    package var isPassing: Bool {
+        switch serverPrefix {
+        case "BUSY", "LOADING", "TRYAGAIN", "MASTERDOWN": true
+        default: false
+        }
+    }
+
     package var description: String {
         underlying.map { "\(code.rawValue): \(message) (\($0))" } ?? "\(code.rawValue): \(message)"
     }

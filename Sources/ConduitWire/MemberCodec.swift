@@ -20,6 +20,16 @@ package enum MemberCodec {
         return buffer
     }
 
+    /// How many of the first members fit into so many bytes: at least one, if there is one.
+    package static func count(of members: [Member], fitting bytes: Int) -> Int {
+        var rest = bytes
+        for (index, member) in members.enumerated() {
+            rest -= 200 + member.info.count + (member.user?.rawValue.utf8.count ?? 0)
+            if rest < 0 { return max(1, index) }
+        }
+        return members.count
+    }
+
     /// Reads what ``encode(_:)`` writes; `nil` for anything else. Unknown keys are ignored, for newer nodes.
     package static func decode(_ json: ByteBuffer) -> Member? {
         decodeLeaving(json)?.member
@@ -47,7 +57,10 @@ package enum MemberCodec {
         let user = UserID(userText)
         guard user != nil || userText.isEmpty else { return nil }
         var info: [UInt8] = []
-        if let token = fields[.info], token.kind != .null { info = Array(buffer: json.slice(token.range)) }
+        if let token = fields[.info], token.kind != .null {
+            guard token.range.count <= Command.maximumInfoBytes else { return nil }
+            info = Array(buffer: json.slice(token.range))
+        }
         let member = Member(client: client, user: user, node: node, joinedAt: joinedAt, info: info)
         return (member, text(.reason).flatMap(LeaveReason.init(rawValue:)))
     }

@@ -54,6 +54,35 @@ import Testing
         check(table.takeUnsubscriptions(now: 1_000) == [a])
     }
 
+    @Test func whatIsRefusedIsTriedAgainAndHoldsUpNothing() throws {
+        let a = try Self.room("a"), b = try Self.room("b"), c = try Self.room("c")
+        var table = InterestTable()
+        table.connectionReady()
+        for topic in [a, b, c] { table.joined(topic, shard: 0) }
+        check(table.takeSubscriptions(limit: 10).count == 3)
+        table.left(c, shard: 0, now: 0)
+        for topic in [a, b, c] { table.refused(topic, now: 0) }
+        #expect(table.unconfirmed == 0, "nobody waits for confirmations that won't come")
+        #expect(table.state(of: c) == nil, "without members it is forgotten")
+        check(table.left(b, shard: 0, now: 1))
+        #expect(table.state(of: b) == nil)
+        table.retryRefused(now: 4_999)
+        check(table.takeSubscriptions(limit: 10).isEmpty)
+        table.retryRefused(now: 5_000)
+        #expect(table.unconfirmed == 1)
+        check(table.takeSubscriptions(limit: 10) == [a])
+        table.refused(a, now: 5_000)
+        check(table.connectionLost().isEmpty)
+        table.connectionReady()
+        check(table.takeSubscriptions(limit: 10) == [a], "a new connection doesn't wait")
+        check(table.confirmed(a, now: 0))
+        #expect(table.unconfirmed == 0)
+        table.retryRefused(now: 20_000)
+        #expect(table.unconfirmed == 0)
+        table.left(a, shard: 0, now: 20_000)
+        check(table.connectionLost() == [a], "what lingers is given up")
+    }
+
     @Test func lossMakesWhatHasMembersWantedAgain() throws {
         let a = try Self.room("a"), b = try Self.room("b")
         var table = InterestTable()

@@ -46,7 +46,23 @@ import Testing
         var directory = NodeDirectory(own: try node("a"), leaseMilliseconds: 5_000)
         let many = try (0..<10_000).map { (node: try node("n\($0)"), heartbeat: Int64.min) }
         _ = directory.heartbeatAnswered(now: Int64.max, scores: many, added: true)
+        #expect(directory.nodes.isEmpty, "a clock that can't be")
+        _ = directory.heartbeatAnswered(now: 1_000_000_000_000_000, scores: many, added: true)
         #expect(directory.nodes.count == NodeDirectory.maximumNodes)
+    }
+
+    @Test(arguments: [Int64.min, -1, 0, 1, 1_000_000_000_000_000, Int64.max], [1, Int64.max])
+    func noTimeIsTooStrange(time: Int64, lease: Int64) throws {
+        let b = try node("b")
+        var directory = NodeDirectory(own: try node("a"), leaseMilliseconds: lease)
+        for now in [Int64.min, 0, time, 1_000_000_000_000_000, Int64.max] {
+            for heartbeat in [Int64.min, time, Int64.max] {
+                _ = directory.heartbeatAnswered(now: now, scores: [(b, heartbeat)], added: false)
+                _ = directory.heartbeatAnswered(now: now, scores: [], added: false)
+            }
+        }
+        _ = directory.heartbeatAnswered(now: 5, scores: [(b, 5)], added: false)
+        #expect(directory.nodes[b] != nil)
     }
 
     /// The model computes each node's age by itself.

@@ -213,12 +213,16 @@ extension Bridge {
         pump()
         logger.info("the cluster is in reach", metadata: [LogKey.node: "\(node)"])
         if toldDegraded {
-            let wall = WallClock.milliseconds
-            let lost = lostAt ?? wall
-            event("redis_lost", ["at", Timestamp.text(lost)])
-            event("redis_back", ["away_ms", String(max(0, wall - lost))])
+            // A node that comes up before Redis has lost nothing.
+            if hasBeenLive {
+                let wall = WallClock.milliseconds
+                let lost = lostAt ?? wall
+                event("redis_lost", ["at", Timestamp.text(lost)])
+                event("redis_back", ["away_ms", String(max(0, wall - lost))])
+            }
             tellRooms(.live)
         }
+        hasBeenLive = true
         toldDegraded = false
         lostAt = nil
         status.value = .connected

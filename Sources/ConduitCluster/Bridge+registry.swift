@@ -70,7 +70,8 @@ extension Bridge {
             }
             scores.append((listed, Int64(heartbeat)))
         }
-        if added == 1, !registered { event("node_up", ["version", ConduitVersion.current]) }
+        // Each time that Redis didn't know of us: at the start, after a lost lease, after it lost its data.
+        if added == 1 { event("node_up", ["version", ConduitVersion.current]) }
         registered = true
         let actions = directory.heartbeatAnswered(now: time, scores: scores, added: added == 1)
         newcomers.subtract(directory.nodes.keys)
@@ -94,7 +95,6 @@ extension Bridge {
     /// Redis lost what this node had written, or another node has cleaned it up.
     func reassert() {
         guard canAssert, !isLeaving else { return }
-        event("node_up", ["version", ConduitVersion.current])
         if assertion == nil { assertEverything() }
     }
 

@@ -94,6 +94,7 @@ final class Bridge {
     var newcomers: Set<NodeID> = []
     var lostAt: Int64?
     var toldDegraded = false
+    var hasBeenLive = false
     var probesSent: UInt64 = 0
     var probesBack: UInt64 = 0
     var scriptDigests: [String: String] = [:]

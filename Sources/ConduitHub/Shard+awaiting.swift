@@ -21,7 +21,8 @@ extension Shard {
 
     /// The room has its first member on this shard: the bridge was told in this turn and will say when it is live.
     func awaitIfFirst(_ room: RoomName) {
-        guard relay.confirmsRooms, rooms.members(of: room).count == 1 else { return }
+        // Somebody may wait already whom the application has taken out again; it is answered with the others.
+        guard relay.confirmsRooms, rooms.members(of: room).count == 1, awaitedRooms[room] == nil else { return }
         awaitedRooms[room] = AwaitedRoom(since: now)
     }
 

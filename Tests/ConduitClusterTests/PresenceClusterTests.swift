@@ -108,6 +108,9 @@ import Testing
         try await eventually { try await redis.redisCLI("ZCARD", "conduit:nodes") == "2" }
         try await a.waitForRoster(lobby, ["a.x", "b.y"])
         #expect(try await redis.redisCLI("SMEMBERS", "conduit:node:a:rooms") == "lobby")
+        try await eventually("both say that they are up") {
+            try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").split(separator: "\n").count { $0 == "node_up" } == 2
+        }
         #expect(
             !a.sink.observed(lobby, "presence_diff").contains { $0.contains("\"reason\"") }, "nobody seemed to leave")
     }

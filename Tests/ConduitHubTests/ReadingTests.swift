@@ -124,6 +124,22 @@ import Testing
         #expect(try client.events().map(\.type) == ["room_joined"])
     }
 
+    @Test func whoIsTakenOutWhileItWaitsIsReadFromAgain() throws {
+        let harness = try ShardHarness()
+        harness.relay.confirmsRooms = true
+        let (first, second) = (try harness.connect(), try harness.connect())
+        let room = try #require(RoomName("x"))
+        try first.send(#"{"type":"join_room","data":{"room":"x"},"id":1}"#)
+        #expect(harness.shards[0].deleteRoom(room))
+        try second.send(#"{"type":"join_room","data":{"room":"x"},"id":2}"#)
+        harness.shards[0].perform([.roomLive(room)])
+        harness.turn()
+        _ = try first.events()
+        #expect(try second.events().map(\.type) == ["room_joined"])
+        try first.send(#"{"type":"ping"}"#)
+        #expect(try first.events().map(\.type) == ["pong"])
+    }
+
     @Test func whoLeavesWhileItWaitsIsForgotten() throws {
         let harness = try ShardHarness()
         harness.relay.confirmsRooms = true

@@ -109,7 +109,8 @@ import Testing
         try await a.waitForRoster(lobby, ["a.x", "b.y"])
         #expect(try await redis.redisCLI("SMEMBERS", "conduit:node:a:rooms") == "lobby")
         try await eventually("both say that they are up") {
-            try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").split(separator: "\n").count { $0 == "node_up" } == 2
+            let words = try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").split(separator: "\n")
+            return words.count { $0 == "node_up" } == 2
         }
         #expect(
             !a.sink.observed(lobby, "presence_diff").contains { $0.contains("\"reason\"") }, "nobody seemed to leave")

@@ -72,8 +72,10 @@ final class NodeParts: Sendable {
             node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)
         status.set(bridge)
         do {
+            // On loops of its own: an operator's request neither waits behind messages nor holds them up.
             let admin = try await RunningAdmin.open(
-                configuration, hub: hub, bridge: bridge, gateway: gateway, group: group, logger: logger)
+                configuration, hub: hub, bridge: bridge, gateway: gateway,
+                group: MultiThreadedEventLoopGroup.singleton, logger: logger)
             try await hub.connect(to: bridge)
             bridge.start(sink: hub)
             bridge.setState(.ready)

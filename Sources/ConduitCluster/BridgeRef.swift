@@ -130,6 +130,12 @@ extension Bridge {
         handOff.flush(to: sink)
         if configuration.redis != nil { status.value = .alone }
         let links = [subscriptions, commands].compactMap { $0?.close(timeout: .seconds(1)) }
-        EventLoopFuture.andAllComplete(links, on: eventLoop).cascade(to: promise)
+        EventLoopFuture.andAllComplete(links, on: eventLoop).assumeIsolated().whenComplete { _ in self.closed(promise) }
+    }
+
+    /// Waits for the answer of the hub that is under way: the loop may stop as soon as the promise is kept.
+    private func closed(_ promise: EventLoopPromise<Void>) {
+        guard figures.isAsking else { return promise.succeed() }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) { self.closed(promise) }
     }
 }

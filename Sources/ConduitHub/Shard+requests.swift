@@ -61,7 +61,7 @@ extension Shard {
 
     private func leaveRoom(_ command: Command, _ client: Client) throws(RequestError) {
         let room = try command.leaveRoom()
-        guard rooms.leave(room, client: client.slot) else {
+        guard leave(room, client) else {
             throw RequestError(.notInRoom, "not a member of this room")
         }
         tellBridge(.left(room: room, client: client.id, reason: .left))
@@ -74,6 +74,7 @@ extension Shard {
         let wallClock = WallClock.milliseconds
         let result = rooms.join(room, client: client.slot, observes: observes, now: wallClock)
         if result == .joined {
+            if let number = rooms.number(of: room) { outbox.joined(client.slot, room: number) }
             let member = Member(
                 client: client.id, user: client.identity.user, node: node, joinedAt: wallClock,
                 info: info.isEmpty ? client.identity.info?.bytes ?? [] : info)
@@ -81,6 +82,13 @@ extension Shard {
             awaitIfFirst(room)
         }
         return result
+    }
+
+    /// Takes a client out of a room; `false` when it was not in.
+    func leave(_ room: RoomName, _ client: Client) -> Bool {
+        guard let number = rooms.number(of: room), rooms.contains(client.slot, at: number) else { return false }
+        outbox.left(client.slot, room: number, isEmpty: rooms.members(at: number).count == 1)
+        return rooms.leave(room, client: client.slot)
     }
 
     // MARK: Messages

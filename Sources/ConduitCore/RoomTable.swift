@@ -136,6 +136,15 @@ public struct RoomTable: Sendable {
         return rooms[Int(number)]?.name
     }
 
+    /// Whether the room with a number exists and its name is written with these bytes.
+    public func isNamed(_ number: Int32, _ bytes: Span<UInt8>) -> Bool {
+        guard rooms.indices.contains(Int(number)), let name = rooms[Int(number)]?.name.rawValue else { return false }
+        let own = name.utf8.span
+        guard own.count == bytes.count else { return false }
+        for index in own.indices where own[index] != bytes[index] { return false }
+        return true
+    }
+
     /// Whether a client is in the room with a number.
     public func contains(_ client: Int32, at number: Int32) -> Bool { membership(of: client, in: number) != nil }
 

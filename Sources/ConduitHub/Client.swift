@@ -30,7 +30,12 @@ package final class Client {
     var state = State.open
     /// Set while the handler is in a pipeline.
     var context: ChannelHandlerContext?
-    var parser: WebSocketFrameParser
+    var parser: WebSocketFrameParser {
+        _read { yield unsafe storedParser }
+        _modify { yield unsafe &storedParser }
+    }
+    /// Unsafe: not checked at run time that accesses don't overlap. They don't: the parser calls nobody back.
+    @exclusivity(unchecked) private var storedParser: WebSocketFrameParser
     /// When anything was last read (monotonic, ms).
     var lastSeen: Int64
     /// When the next ping is due (monotonic, ms).
@@ -49,6 +54,8 @@ package final class Client {
     /// Bytes of answers that were queued for it, and in which turn of the shard.
     var queuedBytes = 0
     var queuedTurn: UInt64 = 0
+    /// The room that it last sent to, by its number; -1 for none.
+    var lastRoom: Int32 = -1
     /// Whether it is not read from because its answers pile up.
     var isPaused = false
     /// Whether a `presence` request of it is under way.
@@ -69,7 +76,7 @@ package final class Client {
         self.connectedMonotonic = now
         self.lastSeen = now
         self.nextPing = firstPing
-        self.parser = WebSocketFrameParser(maximumMessageBytes: shard.configuration.messageBytes)
+        unsafe self.storedParser = WebSocketFrameParser(maximumMessageBytes: shard.configuration.messageBytes)
         if !identity.metadata.isEmpty { self.metadata = identity.metadata }
     }
 

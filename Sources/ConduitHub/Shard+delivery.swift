@@ -7,9 +7,20 @@ extension Shard {
     /// Delivers to the members of a room on this node and tells the bridge.
     func publish(_ message: ServerMessage, to room: RoomName, except excluded: Int32? = nil) {
         deliver(message, to: room, except: excluded)
-        forEachNeighbour(.room(room, message))
+        pass(message, to: room)
+    }
+
+    /// The same for a room that has members on this shard.
+    func publish(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
+        deliver(message.frame, toRoomAt: number, except: excluded)
+        if let room = rooms.name(at: number) { pass(message, to: room) }
+    }
+
+    /// Passes a message on to whoever else may have members of a room.
+    private func pass(_ message: ServerMessage, to room: RoomName) {
         turnBroadcasts += 1
-        tellBridge(.broadcast(room: room, message: message))
+        if crossShard.count > 1 { forEachNeighbour(.room(room, message)) }
+        if relay.relaysMessages { tellBridge(.broadcast(room: room, message: message)) }
     }
 
     /// The same for a client that may be on any shard of this node.

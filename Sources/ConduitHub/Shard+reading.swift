@@ -20,7 +20,7 @@ extension Shard {
         do throws(WebSocketError) {
             while true {
                 if client.holds > 0 || client.isPaused { return keep(&bytes, for: client) }
-                guard let event = try client.parser.next(from: &bytes) else { break }
+                guard let event = try client.parser.next(from: &bytes, scratch: &scratch) else { break }
                 if case .text = event { completed = true }
                 handle(event, from: client)
                 if client.queuedBytes > configuration.pendingBytes / 2, client.queuedTurn == turnNumber {

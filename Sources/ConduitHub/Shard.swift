@@ -21,15 +21,29 @@ package final class Shard {
     /// The doors to all shards of the node, this one too; set once by the hub.
     var neighbours: [ShardRef] = []
 
-    var clients = ClientTable()
+    var clients: ClientTable {
+        _read { yield unsafe storedClients }
+        _modify { yield unsafe &storedClients }
+    }
     var users: [UserID: Set<Int32>] = [:]
-    var rooms: RoomTable
+    var rooms: RoomTable {
+        _read { yield unsafe storedRooms }
+        _modify { yield unsafe &storedRooms }
+    }
     /// Rooms whose joins wait for the other nodes' messages.
     var awaitedRooms: [RoomName: AwaitedRoom] = [:]
 
-    var outbox = Outbox()
+    var outbox: Outbox {
+        _read { yield unsafe storedOutbox }
+        _modify { yield unsafe &storedOutbox }
+    }
     /// Lets the loop look at its sockets between two slices of a very large fan-out.
     var yield: LoopYield?
+    /// Where the message at hand is unmasked, whoever sent it.
+    var scratch: ByteBuffer {
+        _read { yield unsafe storedScratch }
+        _modify { yield unsafe &storedScratch }
+    }
     /// Clients that are to be read from again at the end of the turn.
     var paused: [Client] = []
     var crossShard: [[ShardCommand]] = []
@@ -43,7 +57,10 @@ package final class Shard {
     /// Turns whose messages are not written to everybody, with their number.
     private var deliveries: [(start: NIODeadline, count: UInt64)] = []
 
-    var statistics = HubStatistics()
+    var statistics: HubStatistics {
+        _read { yield unsafe storedStatistics }
+        _modify { yield unsafe &storedStatistics }
+    }
     var deliveryNumber: UInt64 = 0
     var generator = SystemRandomNumberGenerator()
     var sweeper: Scheduled<Void>?
@@ -52,6 +69,15 @@ package final class Shard {
     var expectedSweep: Int64 = 0
     /// Set when the node stops: no new clients.
     var isStopping = false
+
+    // What every message touches. Unsafe: that no two accesses overlap is not checked at run time, which would cost
+    // several look-ups in thread-local storage for each of them. They don't: only this loop comes here, and what is
+    // called while one of these values is being changed (encoders, `send`) never comes back to the shard.
+    @exclusivity(unchecked) private var storedClients = ClientTable()
+    @exclusivity(unchecked) private var storedRooms: RoomTable
+    @exclusivity(unchecked) private var storedOutbox = Outbox()
+    @exclusivity(unchecked) private var storedScratch = ByteBuffer()
+    @exclusivity(unchecked) private var storedStatistics = HubStatistics()
 
     init(
         index: Int, node: NodeID, eventLoop: any EventLoop, configuration: HubConfiguration, router: MessageRouter,
@@ -65,7 +91,7 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
-        self.rooms = RoomTable(
+        unsafe self.storedRooms = RoomTable(
             roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom)
     }
 

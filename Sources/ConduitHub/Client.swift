@@ -58,6 +58,8 @@ package final class Client {
     var lastRoom: Int32 = -1
     /// Whether it is not read from because its answers pile up.
     var isPaused = false
+    /// Whether the shard reads from its socket itself, not NIO.
+    var isPolled = false
     /// Whether a `presence` request of it is under way.
     var asksPresence = false
     /// Made when the first entry is set.

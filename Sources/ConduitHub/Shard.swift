@@ -50,16 +50,19 @@ package final class Shard {
     var events: [HubEvent] = []
     /// When this turn began, while there is one.
     private var turnStart: NIODeadline?
-    /// Reads of this turn, and of the one before.
+    /// Reads from clients' sockets in this turn.
     var turnReads = 0
-    private var readsBefore = 0
-    /// Sockets that can be read from past NIO; `nil` where there is no such thing.
+    /// Sockets that a flooded shard reads from past NIO; `nil` where there is no such thing.
     let poll = ReadyPoll()
-    /// Where they are read into.
+    /// Whether it does so now, and the clients that NIO doesn't read from meanwhile.
+    var isPolling = false
+    var polled: Set<Int32> = []
+    /// Those of them from whom the shard hasn't read yet.
+    var newlyPolled: [Int32] = []
+    /// Turns in a row that brought next to nothing while polling.
+    var quietTurns = 0
+    /// Where sockets are read into.
     var received = [UInt8](repeating: 0, count: 64 << 10)
-    /// A turn with as many reads is a busy one, and how long turns may then follow each other.
-    private static let busyReads = 2
-    private static let busyTime = TimeAmount.microseconds(500)
     /// Turns that have ended.
     var turnNumber: UInt64 = 0
     /// How many messages were delivered in this one.
@@ -207,17 +210,11 @@ package final class Shard {
         beginTurn()
     }
 
-    private func endTurn() {
-        finishTurn()
-        readOn()
-    }
-
     /// Everything that this turn has brought leaves.
-    private func finishTurn() {
+    private func endTurn() {
         if turnBroadcasts > 0, let turnStart { deliveries.append((turnStart, turnBroadcasts)) }
         turnBroadcasts = 0
-        readsBefore = turnReads
-        turnReads = 0
+        adaptPolling()
         // Before anything is written: what writing brings about is the next turn's.
         turnStart = nil
         turnNumber &+= 1
@@ -234,21 +231,6 @@ package final class Shard {
             events = []
             relay.relay(batch, fromShard: index)
         }
-    }
-
-    /// While a busy loop has more to read all the time, turn follows turn here, before NIO has its next look. Bounded in
-    /// time: the loop has others to serve.
-    private func readOn() {
-        guard readsBefore >= Self.busyReads, let poll else { return }
-        var time = eventLoop.now
-        let end = time + Self.busyTime
-        repeat {
-            // A turn without a task to end it.
-            turnStart = time
-            readsBefore = poll.forEachReady { slot, socket in readDirectly(from: slot, socket) }
-            finishTurn()
-            time = eventLoop.now
-        } while readsBefore > 0 && time < end
     }
 
     /// Counts how long messages took whose last recipient was written to.

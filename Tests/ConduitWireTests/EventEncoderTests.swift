@@ -68,13 +68,17 @@ import Testing
 
     @Test func answersInPlace() throws {
         #expect(
-            try Self.answer(#"{"type":"ping","data":12,"id":"q"}"#) { EventEncoder.writePong(to: $0, in: $1, into: &$2) }
+            try Self.answer(#"{"type":"ping","data":12,"id":"q"}"#) {
+                EventEncoder.writePong(to: $0, in: $1, into: &$2)
+            }
                 == #"{"type":"pong","data":{"timestamp":12},"id":"q"}"#)
         #expect(
             try Self.answer(#"{"type":"ping"}"#) { EventEncoder.writePong(to: $0, in: $1, into: &$2) }
                 == #"{"type":"pong","data":{"timestamp":null}}"#)
         #expect(
-            try Self.answer(#"{"type":"echo","data":{"a": "\n"}}"#) { EventEncoder.writeEcho(of: $0, in: $1, into: &$2) }
+            try Self.answer(#"{"type":"echo","data":{"a": "\n"}}"#) {
+                EventEncoder.writeEcho(of: $0, in: $1, into: &$2)
+            }
                 == #"{"type":"echo","data":{"original":"{\"a\": \"\\n\"}"}}"#)
         #expect(
             try Self.answer(#"{"id":7,"type":"echo"}"#) { EventEncoder.writeEcho(of: $0, in: $1, into: &$2) }

@@ -117,6 +117,8 @@ extension Client: ChannelInboundHandler {
         if context.channel.isWritable {
             blockedSince = nil
             shard.resume(self)
+        } else {
+            shard.watchBlocked(self)
         }
         context.fireChannelWritabilityChanged()
     }

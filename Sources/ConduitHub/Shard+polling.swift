@@ -79,6 +79,7 @@ extension Shard {
         let count = ReadyPoll.receive(from: socket, into: &memory)
         if count > 0 {
             turnReads += 1
+            statistics.polledReads += 1
             client.lastSeen = now
             statistics.bytesIn += UInt64(count)
             read(memory.span.extracting(0..<count), from: client)

@@ -189,6 +189,9 @@ package final class Shard {
 
     func client(_ id: ClientID) -> Client? { clients[id] }
 
+    /// The ids of all clients, in no order.
+    var ids: some Collection<ClientID> { clients.ids }
+
     func handle(of client: Client) -> ClientHandle {
         ClientHandle(id: client.id, user: client.identity.user, shard: neighbours[index])
     }

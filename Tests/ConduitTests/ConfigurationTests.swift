@@ -63,7 +63,8 @@ private func problems(
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
             redis.url= redis.prefix=conduit redis.username= redis.password= redis.connect-timeout=2s \
             redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
-            redis.outbox-age=30s redis.unsubscribe-linger=2s redis.tls.ca-file= redis.tls.verify=true \
+            redis.outbox-age=30s redis.publish-hold-us=500 redis.unsubscribe-linger=2s redis.tls.ca-file= \
+            redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
             admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
@@ -87,7 +88,8 @@ private func problems(
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
         "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
-        "redis.unsubscribe-linger": ("1s", "999ms"), "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
+        "redis.publish-hold-us": ("0", "10001"), "redis.unsubscribe-linger": ("1s", "999ms"),
+        "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
         "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
         "presence.diff-interval": ("1s", ""), "ready.degraded-status": ("503", "404"), "admin.enabled": ("false", "1"),
@@ -164,7 +166,8 @@ private func problems(
             "CONDUIT_REDIS_PASSWORD": "p", "CONDUIT_REDIS_PREFIX": "shop", "CONDUIT_REDIS_CONNECT_TIMEOUT": "1s",
             "CONDUIT_REDIS_COMMAND_TIMEOUT": "3s", "CONDUIT_REDIS_RECONNECT_MIN": "20ms",
             "CONDUIT_REDIS_RECONNECT_MAX": "4s", "CONDUIT_REDIS_OUTBOX_BYTES": "99", "CONDUIT_REDIS_OUTBOX_AGE": "7s",
-            "CONDUIT_REDIS_UNSUBSCRIBE_LINGER": "6s", "CONDUIT_REDIS_TLS_VERIFY": "false",
+            "CONDUIT_REDIS_PUBLISH_HOLD_US": "250", "CONDUIT_REDIS_UNSUBSCRIBE_LINGER": "6s",
+            "CONDUIT_REDIS_TLS_VERIFY": "false",
             "CONDUIT_REDIS_TLS_CA_FILE": "/proc/self/stat", "CONDUIT_CLUSTER_HEARTBEAT": "2s",
             "CONDUIT_CLUSTER_LEASE": "9s", "CONDUIT_CLUSTER_SERIES_LENGTH": "11", "CONDUIT_CLUSTER_EVENTS_LENGTH": "12",
             "CONDUIT_PRESENCE_ENABLED": "false", "CONDUIT_PRESENCE_DIFF_INTERVAL": "50ms",
@@ -187,6 +190,7 @@ private func problems(
         #expect(redis.reconnectMin == .milliseconds(20) && redis.reconnectMax == .seconds(4))
         let cluster = node.cluster
         #expect(cluster.prefix == "shop" && cluster.outboxBytes == 99 && cluster.outboxAgeMilliseconds == 7000)
+        #expect(cluster.publishHoldMicroseconds == 250)
         #expect(cluster.lingerMilliseconds == 6000 && cluster.heartbeatMilliseconds == 2000)
         #expect(cluster.leaseMilliseconds == 9000 && cluster.seriesLength == 11 && cluster.eventsLength == 12)
         #expect(!cluster.presenceEnabled && cluster.presenceDiffMilliseconds == 50)

@@ -113,6 +113,10 @@ extension ConfigurationKey {
             "redis.outbox-age", .duration(0...3_600_000), default: "30s",
             "How long messages for other nodes are kept while Redis is away."),
         ConfigurationKey(
+            "redis.publish-hold-us", .integer(0...10_000), default: "500",
+            "How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for never."
+        ),
+        ConfigurationKey(
             "redis.unsubscribe-linger", .duration(1_000...3_600_000), default: "2s",
             "How long a room stays subscribed after its last local member left."),
         ConfigurationKey(

@@ -105,7 +105,7 @@ public struct RoomName: Hashable, Sendable, CustomStringConvertible {
 // hashes what looks alike alike, so that a stranger could fill a table with names of one hash.
 extension RoomName {
     /// Whether both are written with the same bytes.
-    public static func == (a: RoomName, b: RoomName) -> Bool { a.rawValue.utf8.elementsEqual(b.rawValue.utf8) }
+    public static func == (a: RoomName, b: RoomName) -> Bool { a.rawValue.hasSameBytes(as: b.rawValue) }
 
     /// Hashes the bytes.
     public func hash(into hasher: inout Hasher) { rawValue.hashBytes(into: &hasher) }
@@ -113,7 +113,7 @@ extension RoomName {
 
 extension UserID {
     /// Whether both are written with the same bytes.
-    public static func == (a: UserID, b: UserID) -> Bool { a.rawValue.utf8.elementsEqual(b.rawValue.utf8) }
+    public static func == (a: UserID, b: UserID) -> Bool { a.rawValue.hasSameBytes(as: b.rawValue) }
 
     /// Hashes the bytes.
     public func hash(into hasher: inout Hasher) { rawValue.hashBytes(into: &hasher) }
@@ -121,8 +121,17 @@ extension UserID {
 
 extension String {
     fileprivate func hashBytes(into hasher: inout Hasher) {
-        for byte in utf8 { hasher.combine(byte) }
+        var text = self
+        // Unsafe for the pointer, which lives for the closure only.
+        text.withUTF8 { bytes in unsafe hasher.combine(bytes: UnsafeRawBufferPointer(bytes)) }
         hasher.combine(0xFF as UInt8)
+    }
+
+    fileprivate func hasSameBytes(as other: String) -> Bool {
+        let (a, b) = (utf8.span, other.utf8.span)
+        guard a.count == b.count else { return false }
+        for index in a.indices where a[index] != b[index] { return false }
+        return true
     }
 }
 

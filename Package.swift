@@ -154,7 +154,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ConduitBenchTests",
-            dependencies: ["ConduitBench", "Conduit", "ConduitWire", "ConduitTesting", nio, posix, ssl, logging],
+            dependencies: ["ConduitBench", "Conduit", "ConduitWire", "ConduitCore", "ConduitTesting", nio, posix, ssl, logging],
             swiftSettings: strict),
         // Whole nodes, in process and as processes: the promises of Docs/.
         .testTarget(

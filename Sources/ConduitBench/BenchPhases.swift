@@ -65,8 +65,15 @@ struct BenchPhases {
             if isDone { return }
             if !isStopping {
                 // When nothing but failures comes, there is no sense in asking ten thousand times.
-                let figures = try await figures()
-                if run.stop.isStopped || (figures.ready == 0 && figures.failed >= 20) {
+                var ready = 0
+                var failed = 0
+                for worker in workers {
+                    // Not all figures: their distributions would have to be copied.
+                    let counts = try await worker.query { ($0.figures.ready, $0.figures.failed) }
+                    ready += counts.0
+                    failed += counts.1
+                }
+                if run.stop.isStopped || (ready == 0 && failed >= 20) {
                     isStopping = true
                     for worker in workers { try await worker.query { $0.stopOpening() } }
                 }
@@ -98,9 +105,10 @@ struct BenchPhases {
             publishers += try await worker.query { $0.readyPublishers }
             connectionsByNode.merge(try await worker.query { $0.connectionsByNode }) { $0 + $1 }
         }
-        guard !publishers.isEmpty else { throw BenchError("no publisher could be connected") }
-        guard members.contains(where: { $0.contains { $0 > 0 } }) else {
-            throw BenchError("no member could be connected")
+        let hasMembers = members.contains { $0.contains { $0 > 0 } }
+        guard !publishers.isEmpty, hasMembers else {
+            let why = try await figures().failures.sorted.first.map { ": \($0.text)" } ?? ""
+            throw BenchError("no \(hasMembers ? "publisher" : "member") could be connected\(why)")
         }
         let names = connectionsByNode.keys.sorted()
         if plan.mode == .cross, names.count < 2 {
@@ -138,6 +146,7 @@ struct BenchPhases {
         report.measuredSeconds = end > measureStart ? Double((end - measureStart).nanoseconds) / 1e9 : 0
         report.expected = sums.expected
         report.lost = sums.lost
+        report.sentByPublisher = sums.sent
         report.nodes = names.map { BenchReport.Node(name: $0, connections: connectionsByNode[$0] ?? 0) }
         report.generatorCPUPercent = after.cpuPercent(since: before)
         for worker in workers {
@@ -185,7 +194,7 @@ struct BenchPhases {
     }
 
     /// Waits for what is still on its way, as long as something comes.
-    private mutating func drain() async throws -> (expected: UInt64, lost: UInt64) {
+    private mutating func drain() async throws -> (expected: UInt64, lost: UInt64, sent: [UInt32]) {
         var sent = [UInt32](repeating: 0, count: plan.layout.publishers)
         for worker in workers {
             for (id, count) in try await worker.query({ $0.sentByPublisher }) { sent[id] = count }
@@ -207,7 +216,9 @@ struct BenchPhases {
                 last = lost
                 quietSince = now
             }
-            guard lost > 0, now < deadline, now < quietSince + .seconds(2) else { return (expected, lost) }
+            guard lost > 0, now < deadline, now < quietSince + .seconds(2) else {
+                return (expected, lost, sums)
+            }
             try await step(.draining, .milliseconds(20))
         }
     }

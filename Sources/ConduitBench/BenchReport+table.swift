@@ -32,7 +32,8 @@ extension BenchReport {
             let churn = figures.churn
             row(
                 "came and went",
-                "\(Figure.text(churn.completed)) of \(Figure.text(churn.started))   failed \(Figure.text(churn.failed))")
+                "\(Figure.text(churn.completed)) of \(Figure.text(churn.started))   failed \(Figure.text(churn.failed))"
+            )
             latency("  handshake", churn.handshake)
             latency("  until in the room", churn.readiness)
         }
@@ -51,7 +52,8 @@ extension BenchReport {
             "\(Figure.text(deliveriesPerSecond, digits: 0))/s   \(Figure.text(bytesPerSecond / 1e6, digits: 2)) MB/s   "
                 + "got \(Figure.text(figures.received)) of \(Figure.text(expected)) in all")
         row(
-            "lost", "\(Figure.text(lost))   duplicated \(Figure.text(figures.duplicated))   "
+            "lost",
+            "\(Figure.text(lost))   duplicated \(Figure.text(figures.duplicated))   "
                 + "reordered \(Figure.text(figures.reordered))"
                 + (figures.invalid > 0 ? "   invalid \(Figure.text(figures.invalid))" : ""))
         if nodes.count > 1 {

@@ -12,6 +12,7 @@ package struct BenchReport: Sendable {
     /// Deliveries that were due to members, from the first message to the last.
     package var expected: UInt64 = 0
     package var lost: UInt64 = 0
+    package var sentByPublisher: [UInt32] = []
     package var nodes: [Node] = []
     package var generatorCPUPercent = 0.0
     package var busiestThreadPercent = 0.0

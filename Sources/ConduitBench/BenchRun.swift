@@ -14,7 +14,8 @@ package final class BenchRun: Sendable {
     ///   - stop: ends the run early.
     ///   - progress: is told every second how far it is.
     package init(
-        plan: BenchPlan, stop: StopSignal = StopSignal(), progress: @escaping @Sendable (BenchProgress) -> Void = { _ in }
+        plan: BenchPlan, stop: StopSignal = StopSignal(),
+        progress: @escaping @Sendable (BenchProgress) -> Void = { _ in }
     ) {
         self.plan = plan
         self.stop = stop

@@ -43,11 +43,14 @@ package struct HandshakeAnswer: Sendable {
             guard Self.value("sec-websocket-accept", lines) == HandshakeRequest.accept else {
                 return .refused("101, but without the right Sec-WebSocket-Accept")
             }
-            return .accepted(rest: bytes.getSlice(at: bytes.readerIndex + end, length: bytes.readableBytes - end) ?? ByteBuffer())
+            return .accepted(
+                rest: bytes.getSlice(at: bytes.readerIndex + end, length: bytes.readableBytes - end) ?? ByteBuffer())
         }
         let body = String(decoding: bytes.readableBytesView.dropFirst(end), as: UTF8.self)
         let length = Self.value("content-length", lines).flatMap { Int($0) }
-        if !atEnd, bytes.readableBytes <= Self.limit, length.map({ body.utf8.count < $0 }) ?? true { return .incomplete }
+        if !atEnd, bytes.readableBytes <= Self.limit, length.map({ body.utf8.count < $0 }) ?? true {
+            return .incomplete
+        }
         let reason = words.count > 2 ? " \(words[2])" : ""
         let text2 = Self.short(body)
         return .refused(Self.short("\(status)\(reason)") + (text2.isEmpty ? "" : ": \(text2)"))
@@ -73,7 +76,9 @@ package struct HandshakeAnswer: Sendable {
 
     /// One line that any terminal bears.
     private static func short(_ text: String) -> String {
-        let scalars = text.unicodeScalars.prefix(200).map { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) ? " " : $0 }
+        let scalars = text.unicodeScalars.prefix(200).map {
+            $0.value < 0x20 || (0x7F...0x9F).contains($0.value) ? " " : $0
+        }
         var view = String.UnicodeScalarView()
         view.append(contentsOf: scalars)
         return String(view).split(separator: " ").joined(separator: " ")

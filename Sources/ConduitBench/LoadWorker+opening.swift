@@ -18,7 +18,9 @@ extension LoadWorker {
     /// Opens no more; what is on its way may still arrive.
     func stopOpening() { nextToOpen = toOpen.count }
 
-    private var share: Int { max(1, plan.concurrency / plan.threads + (index < plan.concurrency % plan.threads ? 1 : 0)) }
+    private var share: Int {
+        max(1, plan.concurrency / plan.threads + (index < plan.concurrency % plan.threads ? 1 : 0))
+    }
 
     func pumpOpening(_ now: UInt64) {
         while nextToOpen < toOpen.count, openingCount < share {
@@ -75,7 +77,10 @@ extension LoadWorker {
             }
         if endpoint.tls == nil {
             let pool = NIOLoopBound(self.pool, eventLoop: loop)
-            bootstrap = bootstrap.channelOption(.recvAllocator, value: PooledReceiveAllocator(pool))
+            bootstrap =
+                bootstrap
+                .channelOption(.maxMessagesPerRead, value: 1)
+                .channelOption(.recvAllocator, value: PooledReceiveAllocator(pool))
         }
         if let sources = plan.sources?.addresses, !sources.isEmpty {
             // IP_BIND_ADDRESS_NO_PORT (24): the port is chosen when the peer is known, so that ports are not used up

@@ -181,7 +181,9 @@ extension LoadWorker {
     /// How many connections each node holds.
     var connectionsByNode: [String: Int] {
         var counts: [String: Int] = [:]
-        for connection in connections where connection.state == .ready { counts[connection.nodeName ?? "", default: 0] += 1 }
+        for connection in connections where connection.state == .ready {
+            counts[connection.nodeName ?? "", default: 0] += 1
+        }
         return counts
     }
 

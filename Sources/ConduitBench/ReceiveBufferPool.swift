@@ -28,13 +28,25 @@ package final class ReceiveBufferPool {
 @available(*, unavailable)
 extension ReceiveBufferPool: Sendable {}
 
-/// Lets NIO read into the pool's buffer.
+/// Lets NIO read into the pool's buffer. It needs `maxMessagesPerRead` 1.
+///
+/// NIO keeps the first buffer that it gets with the channel, whatever it is told. So the first is a small one, enough for
+/// the answer to the handshake, and ``record(actualReadBytes:)`` says that the next may be larger, which it is.
 package struct PooledReceiveAllocator: RecvByteBufferAllocator {
     private let pool: NIOLoopBound<ReceiveBufferPool>
+    private var hasRead = false
 
     package init(_ pool: NIOLoopBound<ReceiveBufferPool>) { self.pool = pool }
 
-    package func buffer(allocator: ByteBufferAllocator) -> ByteBuffer { pool.value.take(allocator) }
+    package func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
+        hasRead ? pool.value.take(allocator) : allocator.buffer(capacity: 512)
+    }
 
-    package mutating func record(actualReadBytes: Int) -> Bool { false }
+    package mutating func record(actualReadBytes: Int) -> Bool {
+        hasRead = true
+        return true
+    }
+
+    /// `nil`: NIO is not to use any buffer again by itself.
+    package func nextBufferSize() -> Int? { nil }
 }

@@ -62,7 +62,9 @@ package struct ServerFigures: Sendable, Hashable {
             let authorization = token.map { "Authorization: Bearer \($0)\r\n" } ?? ""
             try await outbound.write(
                 ByteBuffer(
-                    string: "GET /metrics HTTP/1.1\r\nHost: \(target.authority)\r\n\(authorization)Connection: close\r\n\r\n"))
+                    string:
+                        "GET /metrics HTTP/1.1\r\nHost: \(target.authority)\r\n\(authorization)Connection: close\r\n\r\n"
+                ))
             var answer = ByteBuffer()
             for try await part in inbound {
                 answer.writeImmutableBuffer(part)

@@ -253,7 +253,7 @@ struct BenchPhases {
 
     private func figures() async throws -> LoadFigures {
         var all = LoadFigures()
-        for worker in workers { all.merge(try await worker.query { $0.figures }) }
+        for worker in workers { all.merge(try await worker.query { $0.allFigures }) }
         return all
     }
 }

@@ -100,7 +100,7 @@ final class LoadConnection: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let input = unwrapInboundIn(data)
         let now = worker.now
-        worker.countBytes(input.readableBytes, at: now)
+        worker.book.countBytes(input.readableBytes, at: now)
         switch state {
         case .opening: readAnswer(input, now)
         case .closed: break

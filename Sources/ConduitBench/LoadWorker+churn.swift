@@ -9,7 +9,7 @@ extension LoadWorker {
     }
 
     func pumpChurn(_ now: UInt64) {
-        while let due = churnSchedule?.next(at: now), due.due < measureEnd {
+        while let due = churnSchedule?.next(at: now), due.due < book.measureEnd {
             guard churnersUnderWay < max(1, plan.churners / peers.count) else {
                 figures.churn.skipped += 1
                 continue

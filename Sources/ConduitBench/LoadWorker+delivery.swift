@@ -5,60 +5,32 @@ extension LoadWorker {
     func deliver(_ mark: DeliveryMark, to connection: LoadConnection, at now: UInt64) {
         let publisher = Int(mark.publisher)
         guard publisher < layout.publishers, layout.room(ofPublisher: publisher) == connection.room else {
-            figures.invalid += 1
-            return
+            return book.countInvalid()
         }
         guard mark.number > 0 else {
             connection.probes.insert(mark.publisher)
             return
         }
-        if connection.role == .churner {
+        guard connection.role != .churner else {
             figures.churn.received += 1
             return
         }
         let place = layout.place(ofPublisher: publisher)
-        guard place < connection.trackers.count else {
-            figures.invalid += 1
-            return
-        }
-        switch connection.trackers[place].receive(mark.number) {
-        case .new: break
-        case .reordered: figures.reordered += 1
-        case .duplicate:
-            figures.duplicated += 1
-            return
-        }
-        figures.received += 1
-        if now >= measureStart, now < measureEnd { figures.measuredReceived += 1 }
-        if mark.due >= measureStart, mark.due < measureEnd {
-            let latency = now > mark.due ? now - mark.due : 0
-            if publisherNodes[publisher] == connection.node {
-                figures.latency.record(nanoseconds: latency)
-            } else {
-                figures.crossNodeLatency.record(nanoseconds: latency)
-            }
-        }
-        guard windowSize > 0 else { return }
-        if windows[publisher].receive(mark.number, members: roomMembers[connection.room]) {
-            advanced.append(publisher)
-            scheduleEndOfTurn()
-        }
+        guard place < connection.trackers.count else { return book.countInvalid() }
+        let isComplete = book.receive(
+            mark, room: connection.room, node: connection.node, tracker: &connection.trackers[place], at: now)
+        if isComplete { hasAdvanced(publisher) }
     }
 
-    /// A member is gone: its room waits for one less.
+    /// More of a publisher's messages are with everybody on this loop: its owner hears of it at the end of the turn.
+    func hasAdvanced(_ publisher: Int) {
+        advanced.append(publisher)
+        scheduleEndOfTurn()
+    }
+
     func memberLeft(_ connection: LoadConnection) {
-        guard connection.role.receives, connection.room < roomMembers.count, roomMembers[connection.room] > 0 else {
-            return
-        }
-        roomMembers[connection.room] -= 1
-        guard windowSize > 0 else { return }
-        for place in 0..<layout.publishers(inRoom: connection.room) {
-            let publisher = layout.publisher(inRoom: connection.room, place: place)
-            if windows[publisher].advance(members: roomMembers[connection.room]) {
-                advanced.append(publisher)
-                scheduleEndOfTurn()
-            }
-        }
+        guard connection.role.receives else { return }
+        for publisher in book.memberLeft(connection.room) { hasAdvanced(publisher) }
     }
 
     /// What the members of this loop should have had, and what of it they lack, when each publisher has sent so much.
@@ -74,6 +46,21 @@ extension LoadWorker {
             }
         }
         return (expected, lost)
+    }
+
+    /// All that was counted here.
+    var allFigures: LoadFigures {
+        var all = figures
+        all.received = book.received
+        all.duplicated = book.duplicated
+        all.reordered = book.reordered
+        all.invalid += book.invalid
+        all.bytes = book.bytes
+        all.measuredReceived = book.measuredReceived
+        all.measuredBytes = book.measuredBytes
+        all.latency = book.latency
+        all.crossNodeLatency = book.crossNodeLatency
+        return all
     }
 
     /// How much each publisher of this loop has sent.

@@ -16,9 +16,10 @@ extension LoadWorker {
     }
 
     func begin(_ start: Start) {
-        measureStart = start.measureStart
-        measureEnd = start.measureEnd
-        publisherNodes = start.publisherNodes
+        if case .window(let window) = plan.load { windowSize = window }
+        book.begin(
+            measureStart: start.measureStart, measureEnd: start.measureEnd, publisherNodes: start.publisherNodes,
+            window: windowSize > 0 ? windowSize : nil)
         for connection in connections { connection.node = start.nodes[connection.nodeName ?? ""] ?? 0 }
         nextTick = 0
         isPublishing = true
@@ -28,11 +29,6 @@ extension LoadWorker {
             schedule = OpenLoopSchedule(start: start.at, rate: rate, publishers: layout.publishers, own: ids)
             scheduleSending()
         case .window(let window):
-            windowSize = window
-            let unused = WindowCounter(window: 1)
-            windows = (0..<layout.publishers).map { publisher in
-                roomMembers[layout.room(ofPublisher: publisher)] > 0 ? WindowCounter(window: window) : unused
-            }
             for slot in publishers.indices {
                 let loops = start.loopsOfRooms[layout.room(ofPublisher: publishers[slot].id)]
                 publishers[slot].doneByLoop = (0..<peers.count).map { loops.contains($0) ? 0 : .max }
@@ -51,13 +47,13 @@ extension LoadWorker {
         isPublishing = false
         schedule = nil
         churnSchedule = nil
-        measureEnd = min(measureEnd, end)
+        book.end(at: end)
     }
 
     // MARK: Open loop
 
     private func scheduleSending() {
-        guard isPublishing, let due = schedule?.nextDue, due < measureEnd else { return }
+        guard isPublishing, let due = schedule?.nextDue, due < book.measureEnd else { return }
         // Not sooner than this, so that the loop looks at its sockets while it catches up.
         let soonest = now + 10_000
         loop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(max(due, soonest))) { self.sendDue() }
@@ -67,9 +63,9 @@ extension LoadWorker {
         guard isPublishing else { return }
         let now = self.now
         var budget = 1000
-        while budget > 0, let (publisher, due) = schedule?.next(at: now), due < measureEnd {
+        while budget > 0, let (publisher, due) = schedule?.next(at: now), due < book.measureEnd {
             budget -= 1
-            if due >= measureStart { figures.lateness.record(nanoseconds: now - due) }
+            if due >= book.measureStart { figures.lateness.record(nanoseconds: now - due) }
             let slot = self.slot(ofPublisher: publisher)
             guard publishers[slot].connection.state == .ready, publishers[slot].connection.takesMore,
                 publishers[slot].sent < .max
@@ -93,7 +89,7 @@ extension LoadWorker {
         publishers[slot].template.write(mark, to: &connection.out)
         markDirty(connection)
         figures.sent += 1
-        if due >= measureStart, due < measureEnd { figures.measuredSent += 1 }
+        if book.isMeasured(due) { figures.measuredSent += 1 }
     }
 
     // MARK: Closed loop
@@ -103,7 +99,7 @@ extension LoadWorker {
             publishers[slot].doneByLoop.contains(where: { $0 != .max })
         else { return }
         let now = self.now
-        guard now < measureEnd else { return }
+        guard now < book.measureEnd else { return }
         while publishers[slot].sent - publishers[slot].done < UInt32(windowSize), publishers[slot].sent < .max {
             publish(slot, due: now)
             publishers[slot].sentAt[Int(publishers[slot].sent) % windowSize] = now
@@ -127,7 +123,7 @@ extension LoadWorker {
         isTurnScheduled = false
         var batches: [[(publisher: Int, done: UInt32)]] = []
         for publisher in advanced {
-            let done = windows[publisher].done
+            let done = book.done(publisher)
             let owner = publisher % peers.count
             guard owner != index else {
                 apply(publisher, done: done, from: index)
@@ -164,11 +160,8 @@ extension LoadWorker {
     }
 
     private func skip(_ publisher: Int, through number: UInt32) {
-        guard publisher < windows.count else { return }
-        windows[publisher].skip(
-            through: number, members: roomMembers[layout.room(ofPublisher: publisher)])
-        advanced.append(publisher)
-        scheduleEndOfTurn()
+        book.skip(publisher, through: number)
+        hasAdvanced(publisher)
     }
 
     // MARK: Before the run
@@ -189,11 +182,12 @@ extension LoadWorker {
 
     /// Counts who is there.
     func countMembers() -> [UInt32] {
-        roomMembers = Array(repeating: 0, count: layout.rooms)
+        var members = [UInt32](repeating: 0, count: layout.rooms)
         for connection in connections where connection.state == .ready && connection.role.receives {
-            roomMembers[connection.room] += 1
+            members[connection.room] += 1
         }
-        return roomMembers
+        book.count(members: members)
+        return members
     }
 
     /// Sends a message with number 0 from each of these, where they are on this loop.

@@ -15,12 +15,12 @@ extension LoadWorker {
     func ticked() {
         let now = self.now
         // In a closed loop nothing else tells whether this loop keeps up with itself.
-        if nextTick > 0, schedule == nil, windowSize > 0, now >= measureStart, now < measureEnd {
+        if nextTick > 0, schedule == nil, windowSize > 0, book.isMeasured(now) {
             figures.lateness.record(nanoseconds: now > nextTick ? now - nextTick : 0)
         }
         nextTick = now + Self.tick
-        if now >= measureStart, busyAtStart == nil { busyAtStart = ThreadTime.now() }
-        if now >= measureEnd, busyAtEnd == nil { busyAtEnd = ThreadTime.now() }
+        if now >= book.measureStart, busyAtStart == nil { busyAtStart = ThreadTime.now() }
+        if now >= book.measureEnd, busyAtEnd == nil { busyAtEnd = ThreadTime.now() }
         pumpOpening(now)
         sweepOpening(now)
         pumpChurn(now)

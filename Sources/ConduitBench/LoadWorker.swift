@@ -14,6 +14,8 @@ final class LoadWorker {
     let requests: [ByteBuffer]
     let mask: UInt32
     let pool = ReceiveBufferPool()
+    /// What is counted for each delivery; the rest is in ``figures``.
+    var book: DeliveryBook
     var figures = LoadFigures()
 
     /// The doors to all workers, this one's too.
@@ -34,17 +36,10 @@ final class LoadWorker {
     var schedule: OpenLoopSchedule?
     var windowSize = 0
     var isPublishing = false
-    var windows: [WindowCounter] = []
-    /// Members of each room on this loop.
-    var roomMembers: [UInt32] = []
-    var publisherNodes: [UInt16] = []
     var dirty: [LoadConnection] = []
     /// Publishers of whose messages more are with everybody on this loop.
     var advanced: [Int] = []
     var isTurnScheduled = false
-    /// When messages count: those due between these times, and what comes in between them.
-    var measureStart = UInt64.max
-    var measureEnd = UInt64.max
 
     // Comings and goings: LoadWorker+churn.swift
     var churnSchedule: OpenLoopSchedule?
@@ -70,6 +65,7 @@ final class LoadWorker {
         self.index = index
         self.plan = plan
         self.layout = plan.layout
+        self.book = DeliveryBook(layout: plan.layout)
         self.endpoints = endpoints
         self.requests = endpoints.map { plan.request.bytes(for: $0.target) }
         self.mask = mask
@@ -84,11 +80,6 @@ final class LoadWorker {
 
     func leaveText(_ room: Int) -> String {
         "{\"type\":\"leave_room\",\"data\":{\"room\":\"\(plan.room(room))\"}}"
-    }
-
-    func countBytes(_ count: Int, at now: UInt64) {
-        figures.bytes &+= UInt64(count)
-        if now >= measureStart, now < measureEnd { figures.measuredBytes &+= UInt64(count) }
     }
 
     /// A frame waits to be written: at the end of this turn.

@@ -61,8 +61,8 @@ package struct BenchReport: Sendable {
         }
         if figures.held > 0 {
             warnings.append(
-                "\(Figure.text(figures.held)) messages were due but not sent, because the server took no more: "
-                    + "the rate is above what it bears")
+                "\(Figure.text(figures.held)) messages were due but not sent, because the server took no more "
+                    + "of their publishers: the rate is above what it bears")
         }
         if figures.timeouts > 0 {
             warnings.append("\(Figure.text(figures.timeouts)) messages were given up after \(plan.lossTimeout) s")

@@ -28,16 +28,15 @@ package struct HandshakeAnswer: Sendable {
     }
 
     private func result(atEnd: Bool) -> Result {
-        let text = String(buffer: bytes)
         guard let end = headEnd else {
             if bytes.readableBytes > Self.limit { return .refused("the answer has no end") }
-            return atEnd ? .refused("closed within its answer: \(Self.short(text))") : .incomplete
+            return atEnd ? .refused("closed within its answer: \(Self.short(String(buffer: bytes)))") : .incomplete
         }
         let head = String(decoding: bytes.readableBytesView.prefix(end), as: UTF8.self)
         let lines = head.split(whereSeparator: \.isNewline)
         let words = (lines.first ?? "").split(separator: " ", maxSplits: 2)
         guard words.count >= 2, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]) else {
-            return .refused("not HTTP: \(Self.short(text))")
+            return .refused("not HTTP: \(Self.short(String(buffer: bytes)))")
         }
         if status == 101 {
             guard Self.value("sec-websocket-accept", lines) == HandshakeRequest.accept else {
@@ -52,8 +51,8 @@ package struct HandshakeAnswer: Sendable {
             return .incomplete
         }
         let reason = words.count > 2 ? " \(words[2])" : ""
-        let text2 = Self.short(body)
-        return .refused(Self.short("\(status)\(reason)") + (text2.isEmpty ? "" : ": \(text2)"))
+        let text = Self.short(body)
+        return .refused(Self.short("\(status)\(reason)") + (text.isEmpty ? "" : ": \(text)"))
     }
 
     /// Offset of the first byte behind the empty line.

@@ -102,7 +102,8 @@ let package = Package(
         .executableTarget(
             name: "ConduitCommand",
             dependencies: [
-                "Conduit", "ConduitBench", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                "Conduit", "ConduitBench", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore",
+                "ConduitTelemetry",
                 configuration, arguments, nio, posix, logging, lifecycle, signals,
             ],
             swiftSettings: strict),
@@ -154,7 +155,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ConduitBenchTests",
-            dependencies: ["ConduitBench", "Conduit", "ConduitWire", "ConduitCore", "ConduitTesting", nio, posix, ssl, logging],
+            dependencies: [
+                "ConduitBench", "Conduit", "ConduitWire", "ConduitCore", "ConduitTesting", nio, posix, ssl, logging,
+            ],
             swiftSettings: strict),
         // Whole nodes, in process and as processes: the promises of Docs/.
         .testTarget(

@@ -189,6 +189,7 @@ final class LoadConnection: ChannelInboundHandler {
             if frame.isFinal {
                 message(buffer, frame.range, now)
             } else if let part = buffer.getSlice(at: frame.start, length: frame.length) {
+                fragments = ByteBuffer()
                 fragments.writeImmutableBuffer(part)
             }
         case 0x0:

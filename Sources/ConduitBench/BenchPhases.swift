@@ -245,7 +245,7 @@ struct BenchPhases {
                 wanted: plan.connections, failed: figures.failed,
                 sentPerSecond: Double(figures.sent - lastSent) / since,
                 deliveriesPerSecond: Double(figures.received - lastReceived) / since,
-                latency: figures.latency.summary))
+                latency: figures.latency.summary, churned: figures.churn.completed))
         lastProgress = now
         lastSent = figures.sent
         lastReceived = figures.received

@@ -20,6 +20,8 @@ package struct BenchProgress: Sendable {
     package var sentPerSecond: Double
     package var deliveriesPerSecond: Double
     package var latency: LatencySummary?
+    /// Connections that have come and gone.
+    package var churned: UInt64 = 0
 
     /// One line for a terminal or a log.
     package var line: String {

@@ -10,7 +10,9 @@ struct CheckerTests {
 
     private func run(
         _ script: ScriptedServer.Script, load: BenchPlan.Load = .rate(400), tls: TestCertificates? = nil,
-        insecure: Bool = true, _ change: (inout BenchPlan) -> Void = { _ in }
+        insecure: Bool = true,
+        _ change: (inout BenchPlan) -> Void = { _ in },
+        until isEnough: @escaping @Sendable (BenchProgress) -> Bool = { Plans.measured($0, 100) }
     ) async throws -> BenchReport {
         var report: BenchReport?
         try await ScriptedServer.with(script, tls: tls) { server in
@@ -21,7 +23,7 @@ struct CheckerTests {
             plan.threads = 2
             plan.publishers = 2
             change(&plan)
-            report = try await BenchRun(plan: plan).run()
+            report = try await Plans.run(plan, until: isEnough)
         }
         return try #require(report)
     }
@@ -82,7 +84,7 @@ struct CheckerTests {
     }
 
     @Test func whatIsNoWebSocketEndsTheConnection() async throws {
-        let report = try await run(.babbles)
+        let report = try await run(.babbles, until: { $0.ready == 2 })
         #expect(!report.isClean)
         #expect(report.figures.invalid == Self.members)
         #expect(report.figures.lost == Int(Self.members))
@@ -91,7 +93,7 @@ struct CheckerTests {
     }
 
     @Test func membersThatTheServerClosesAreNamedWithTheirCode() async throws {
-        let report = try await run(.closes)
+        let report = try await run(.closes, until: { $0.ready == 2 })
         #expect(!report.isClean)
         #expect(report.figures.lost == Int(Self.members))
         #expect(

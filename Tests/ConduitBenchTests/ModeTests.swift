@@ -34,7 +34,6 @@ struct ModeTests {
     /// What holds for every run with messages that went well.
     private func expectClean(_ report: BenchReport, deliveriesPerMessage: Int, connections: Int) throws {
         #expect(report.isClean, "\(report.table)")
-        #expect(!report.isInterrupted)
         #expect(report.figures.ready == connections)
         #expect(report.figures.sent > 0)
         #expect(report.figures.received == report.figures.sent * UInt64(deliveriesPerMessage))
@@ -50,7 +49,7 @@ struct ModeTests {
             var plan = try Plans.plan(.fanout, [node.url], clients: 10)
             plan.publishers = 3
             plan.threads = threads
-            let report = try await BenchRun(plan: plan).run()
+            let report = try await Plans.run(plan)
             try expectClean(report, deliveriesPerMessage: 10, connections: 13)
             #expect(report.figures.crossNodeLatency.count == 0)
             #expect(report.nodes == [.init(name: node.configuration.nodeID.rawValue, connections: 13)])
@@ -63,7 +62,7 @@ struct ModeTests {
             plan.publishers = 3
             plan.load = .window(4)
             plan.threads = threads
-            let report = try await BenchRun(plan: plan).run()
+            let report = try await Plans.run(plan) { Plans.measured($0, 200) }
             try expectClean(report, deliveriesPerMessage: 10, connections: 13)
             // More than one window of each: it has moved.
             #expect(report.figures.sent > 12)
@@ -77,7 +76,7 @@ struct ModeTests {
             var plan = try Plans.plan(.echo, [node.url], clients: 6)
             plan.load = load
             plan.threads = 2
-            try expectClean(try await BenchRun(plan: plan).run(), deliveriesPerMessage: 1, connections: 6)
+            try expectClean(try await Plans.run(plan), deliveriesPerMessage: 1, connections: 6)
         }
     }
 
@@ -89,7 +88,7 @@ struct ModeTests {
             plan.load = load
             plan.threads = 2
             // Three in each room, the publisher too.
-            try expectClean(try await BenchRun(plan: plan).run(), deliveriesPerMessage: 3, connections: 12)
+            try expectClean(try await Plans.run(plan), deliveriesPerMessage: 3, connections: 12)
         }
     }
 
@@ -98,7 +97,7 @@ struct ModeTests {
             var plan = try Plans.plan(.churn, [node.url], clients: 5)
             plan.churnRate = 50
             plan.churnHold = 0.05
-            let report = try await BenchRun(plan: plan).run()
+            let report = try await Plans.run(plan) { $0.churned > 0 && Plans.measured($0, 1) }
             try expectClean(report, deliveriesPerMessage: 5, connections: 6)
             #expect(report.figures.churn.started > 0)
             #expect(report.figures.churn.completed > 0)
@@ -140,10 +139,10 @@ struct ModeTests {
                 var plan = try Plans.plan(.cross, [first.url, second.url], clients: 6)
                 plan.publishers = 2
                 plan.threads = 2
-                let report = try await BenchRun(plan: plan).run()
+                let report = try await Plans.run(plan)
                 try expectClean(report, deliveriesPerMessage: 6, connections: 8)
                 #expect(report.nodes == [.init(name: "first", connections: 5), .init(name: "second", connections: 3)])
-                #expect(report.figures.crossNodeLatency.count == report.figures.latency.count)
+                #expect(report.figures.crossNodeLatency.count > 0)
                 let alone = try Plans.plan(.cross, [first.url], clients: 3)
                 let error = await #expect(throws: BenchError.self) { try await BenchRun(plan: alone).run() }
                 #expect(error?.description.hasPrefix("all connections are on one node (first)") == true)
@@ -160,7 +159,7 @@ struct ModeTests {
             #expect(
                 error?.description.hasPrefix("none of 4 connections could be opened: 401 ") == true, "\(error as Any)")
             plan.request.token = "secret"
-            try expectClean(try await BenchRun(plan: plan).run(), deliveriesPerMessage: 3, connections: 4)
+            try expectClean(try await Plans.run(plan), deliveriesPerMessage: 3, connections: 4)
         }
     }
 

@@ -14,4 +14,19 @@ enum Plans {
         plan.connectTimeout = 30
         return plan
     }
+
+    /// Runs until enough has happened, however slow the machine is; looked at every second.
+    static func run(
+        _ plan: BenchPlan, until isEnough: @escaping @Sendable (BenchProgress) -> Bool = { measured($0, 1) }
+    ) async throws -> BenchReport {
+        var plan = plan
+        plan.duration = 50
+        let stop = StopSignal()
+        return try await BenchRun(plan: plan, stop: stop) { if isEnough($0) { stop.stop() } }.run()
+    }
+
+    /// Whether so many deliveries of the measured time were received.
+    static func measured(_ progress: BenchProgress, _ count: UInt64) -> Bool {
+        (progress.latency?.count ?? 0) >= count
+    }
 }

@@ -96,10 +96,16 @@ let package = Package(
                 "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle,
             ],
             swiftSettings: strict),
+        // The load generator behind `conduit bench`: knows the public protocol, nothing of a node.
+        .target(
+            name: "ConduitBench",
+            dependencies: ["ConduitWire", "ConduitCore", "ConduitTelemetry", histogram, nio, posix, ssl],
+            swiftSettings: strict),
         .executableTarget(
             name: "ConduitCommand",
             dependencies: [
-                "Conduit", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                "Conduit", "ConduitBench", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore",
+                "ConduitTelemetry",
                 configuration, arguments, nio, posix, logging, lifecycle, signals,
             ],
             swiftSettings: strict),
@@ -147,6 +153,12 @@ let package = Package(
             dependencies: [
                 "ConduitAdmin", "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
                 "ConduitTesting", nio, posix, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitBenchTests",
+            dependencies: [
+                "ConduitBench", "Conduit", "ConduitWire", "ConduitCore", "ConduitTesting", nio, posix, ssl, logging,
             ],
             swiftSettings: strict),
         // Whole nodes, in process and as processes: the promises of Docs/.

@@ -18,6 +18,8 @@ package final class Shard {
     /// The way to the bridge; set before the first client comes.
     var relay: any HubRelay
     let logger: Logger
+    /// What the sockets of this loop are read into.
+    package let receivePool: ReceivePool
     /// The doors to all shards of the node, this one too; set once by the hub.
     var neighbours: [ShardRef] = []
 
@@ -61,6 +63,7 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
+        self.receivePool = ReceivePool(bufferBytes: configuration.readBufferBytes)
         self.rooms = RoomTable(
             roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom)
     }
@@ -72,8 +75,13 @@ package final class Shard {
 
     /// Registers a connection that was upgraded on this loop and puts its handler into the channel.
     ///
-    /// - Parameter leftover: what the client sent right behind its handshake.
-    package func admit(_ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil) throws {
+    /// - Parameters:
+    ///   - leftover: what the client sent right behind its handshake.
+    ///   - observer: is told when the connection ends, unless this throws.
+    package func admit(
+        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil,
+        observer: (any ConnectionObserver)? = nil
+    ) throws {
         guard !isStopping else { throw ChannelError.eof }
         let slot = freeSlots.popLast() ?? Int32(clients.count)
         if Int(slot) == clients.count { clients.append(nil) }
@@ -96,6 +104,7 @@ package final class Shard {
             connectionEnded(client)
             throw error
         }
+        client.observer = observer
         if let onConnect = hooks.onConnect { onConnect(handle(of: client)) }
         if var leftover, leftover.readableBytes > 0 { read(&leftover, from: client) }
     }
@@ -105,6 +114,8 @@ package final class Shard {
         if case .closed = client.state { return }
         retire(client)
         client.state = .closed
+        client.observer?.connectionEnded()
+        client.observer = nil
         let reason = client.closeReason ?? .normal
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }

@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "ConduitGateway",
             dependencies: [
-                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, http1, crypto, logging,
+                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, ssl, crypto, logging,
             ],
             resources: [.embedInCode("Resources/example-client.html")],
             swiftSettings: strict),
@@ -115,7 +115,7 @@ let package = Package(
         // Real Redis servers, real sockets, real processes: for Tests/ only.
         .target(
             name: "ConduitTesting",
-            dependencies: ["ConduitWire", "ConduitCore", nio, posix, http1],
+            dependencies: ["ConduitWire", "ConduitCore", nio, posix, http1, ssl],
             path: "Tests/ConduitTesting", swiftSettings: strict),
         .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore", "ConduitTesting"], swiftSettings: strict),
         .testTarget(
@@ -145,7 +145,7 @@ let package = Package(
             name: "ConduitGatewayTests",
             dependencies: [
                 "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", nio,
-                posix, embedded, http1, logging,
+                posix, embedded, http1, ssl, logging,
             ],
             swiftSettings: strict),
         .testTarget(

@@ -68,6 +68,8 @@ package final class Client {
     var handlerQueue: HandlerQueue?
     /// Why the connection ended, once that is decided.
     var closeReason: CloseReason?
+    /// Is told when the connection ends.
+    var observer: (any ConnectionObserver)?
 
     init(id: ClientID, identity: Identity, slot: Int32, shard: Shard, now: Int64, wallClock: Int64, firstPing: Int64) {
         self.id = id
@@ -110,6 +112,7 @@ extension Client: ChannelInboundHandler {
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
+        shard.receivePool.giveBack(bytes)
         shard.read(&bytes, from: self)
     }
 

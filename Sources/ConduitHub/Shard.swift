@@ -18,6 +18,8 @@ package final class Shard {
     /// The way to the bridge; set before the first client comes.
     var relay: any HubRelay
     let logger: Logger
+    /// What the sockets of this loop are read into.
+    package let receivePool: ReceivePool
     /// The doors to all shards of the node, this one too; set once by the hub.
     var neighbours: [ShardRef] = []
 
@@ -104,6 +106,7 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
+        self.receivePool = ReceivePool(bufferBytes: configuration.readBufferBytes)
         unsafe self.storedRooms = RoomTable(
             roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom)
     }
@@ -118,8 +121,10 @@ package final class Shard {
     /// - Parameters:
     ///   - leftover: what the client sent right behind its handshake.
     ///   - isPlain: whether bytes go to the socket as they are: no other handler of the channel changes them.
+    ///   - observer: is told when the connection ends, unless this throws.
     package func admit(
-        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil, isPlain: Bool = true
+        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil, isPlain: Bool = true,
+        observer: (any ConnectionObserver)? = nil
     ) throws {
         guard !isStopping else { throw ChannelError.eof }
         let now = self.now
@@ -148,6 +153,7 @@ package final class Shard {
             connectionEnded(client)
             throw error
         }
+        client.observer = observer
         if let onConnect = hooks.onConnect { onConnect(handle(of: client)) }
         if var leftover, leftover.readableBytes > 0 { read(&leftover, from: client) }
     }
@@ -156,6 +162,8 @@ package final class Shard {
     func connectionEnded(_ client: Client) {
         if case .closed = client.state { return }
         retire(client)
+        client.observer?.connectionEnded()
+        client.observer = nil
         let reason = client.closeReason ?? .normal
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }

@@ -6,6 +6,7 @@ import ConduitGateway
 import ConduitHub
 import ConduitRedis
 import ConduitTelemetry
+import ConduitTesting
 import Foundation
 import Logging
 import NIOCore
@@ -56,8 +57,8 @@ private func problems(
     /// What the contract promises, written out once more.
     @Test func defaultsAreThoseOfTheContract() {
         let expected = """
-            node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.path=/ws http.example-client=true \
-            http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
+            node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.tls-certificate= http.tls-key= \
+            http.path=/ws http.example-client=true http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
             http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
@@ -75,6 +76,7 @@ private func problems(
     /// One good and one bad value of every key; a key without a row fails.
     private static let samples: [String: (good: String, bad: String)] = [
         "node.id": ("web-1.a_B", "web 1"), "node.event-loops": ("64", "65"), "http.host": ("::", "a b"),
+        "http.tls-certificate": ("", "a\u{0}"), "http.tls-key": ("", "a\u{0}"),
         "http.port": ("0", "65536"), "http.path": ("/socket/v1", "/health"), "http.example-client": ("false", "no"),
         "http.origins": ("https://a.example:8443, https://*.b.example,*", "a.example"),
         "http.handshake-timeout": ("250ms", "10"), "http.max-header-bytes": ("65536", "16k"),
@@ -197,7 +199,7 @@ private func problems(
         let gateway = node.gateway
         #expect(gateway.host == "0.0.0.0" && gateway.port == 81 && gateway.path == "/s" && !gateway.exampleClient)
         #expect(gateway.handshakeTimeoutMilliseconds == 3000 && gateway.maxHeaderBytes == 2048)
-        #expect(gateway.tokenCookie == "c" && gateway.backlog == 5 && gateway.readBufferBytes == 4096)
+        #expect(gateway.tokenCookie == "c" && gateway.backlog == 5 && node.hub.readBufferBytes == 4096)
         #expect(gateway.connections == 77 && gateway.degradedStatus == 503)
         let hub = node.hub
         #expect(hub.messageBytes == 1000 && hub.pendingBytes == 2000 && hub.membersPerRoom == 3)
@@ -206,6 +208,28 @@ private func problems(
         #expect(node.admin.host == "0.0.0.0" && node.admin.token == "t")
         #expect(node.logLevel == .debug && node.logFormat == .json)
         #expect(node.shutdownTimeout == .seconds(5) && node.eventLoops == 2)
+    }
+
+    @Test func certificateAndKeyBelongTogether() async throws {
+        let made = try await TestCertificates.make()
+        let other = try await TestCertificates.make()
+        func faults(_ certificate: String, _ key: String) -> [String] {
+            problems(["CONDUIT_HTTP_TLS_CERTIFICATE": certificate, "CONDUIT_HTTP_TLS_KEY": key])
+        }
+        #expect(faults("", "") == [])
+        #expect(faults(made.certificateFile, made.keyFile) == [])
+        let cases = [
+            (made.certificateFile, "", "http.tls-certificate (environment CONDUIT_HTTP_TLS_CERTIFICATE): "),
+            ("", made.keyFile, "http.tls-key (environment CONDUIT_HTTP_TLS_KEY): http.tls-key needs"),
+            ("/nowhere", made.keyFile, "http.tls-certificate (environment CONDUIT_HTTP_TLS_CERTIFICATE): \"/nowhere\""),
+            (made.keyFile, made.keyFile, "http.tls-certificate (environment CONDUIT_HTTP_TLS_CERTIFICATE): "),
+            (made.certificateFile, "/nowhere", "http.tls-key (environment CONDUIT_HTTP_TLS_KEY): \"/nowhere\" is no"),
+            (made.certificateFile, other.keyFile, "http.tls-key (environment CONDUIT_HTTP_TLS_KEY): "),
+        ]
+        for (certificate, key, beginning) in cases {
+            let found = faults(certificate, key)
+            #expect(found.count == 1 && found.first?.hasPrefix(beginning) == true, "\(found)")
+        }
     }
 
     @Test func embeddersJoinAClusterByURL() throws {

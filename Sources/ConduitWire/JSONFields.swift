@@ -30,7 +30,8 @@ struct JSONFields<Key: JSONKey>: ~Copyable {
 
     /// The value of `key`, if it stands there.
     subscript(_ key: Key) -> JSONToken? {
-        present & (1 << UInt16(key.ordinal)) == 0 ? nil : tokens[key.ordinal]
+        // Inlined here and below, since a call copies all places.
+        @inline(__always) get { present & (1 << UInt16(key.ordinal)) == 0 ? nil : tokens[key.ordinal] }
     }
 
     /// Reads a whole document. All of it is checked; members are found if it is an object.
@@ -83,18 +84,21 @@ struct JSONFields<Key: JSONKey>: ~Copyable {
 
     // MARK: Typed reading; `path` begins the field's name in errors.
 
+    @inline(__always)
     func optionalString(_ key: Key, in bytes: Span<UInt8>, path: String = "data.") throws(RequestError) -> String? {
         guard let token = try optionalStringToken(key, path: path) else { return nil }
         return token.text(in: bytes)
     }
 
     /// Where a string stands.
+    @inline(__always)
     func optionalStringToken(_ key: Key, path: String = "data.") throws(RequestError) -> JSONToken? {
         guard let token = self[key], token.kind != .null else { return nil }
         guard token.kind == .string else { throw Self.problem(key, path, "is not a string") }
         return token
     }
 
+    @inline(__always)
     func flag(_ key: Key, in bytes: Span<UInt8>) throws(RequestError) -> Bool {
         guard let token = self[key], token.kind != .null else { return false }
         guard token.kind == .bool else { throw Self.problem(key, "data.", "is not true or false") }
@@ -102,6 +106,7 @@ struct JSONFields<Key: JSONKey>: ~Copyable {
     }
 
     /// A whole number that is not negative.
+    @inline(__always)
     func optionalNumber(_ key: Key, in bytes: Span<UInt8>, path: String = "data.") throws(RequestError) -> UInt64? {
         guard let token = self[key], token.kind != .null else { return nil }
         guard token.kind == .number, token.byteCount <= 20,

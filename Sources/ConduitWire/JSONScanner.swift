@@ -240,9 +240,14 @@ package struct JSONScanner: Sendable {
             // bits make a UInt64.
             while index &+ 8 <= count {
                 let word = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
-                let plain = Self.specialBytes(UInt64(littleEndian: word)).trailingZeroBitCount >> 3
-                index &+= plain
-                if plain < 8 { break }
+                let special = Self.specialBytes(UInt64(littleEndian: word))
+                // Predicted, where counting the bits would make each step wait for the one before.
+                if special == 0 {
+                    index &+= 8
+                    continue
+                }
+                index &+= special.trailingZeroBitCount >> 3
+                break
             }
             guard index < count else { break }
             switch bytes[index] {

@@ -69,10 +69,15 @@ import NIOCore
             if index &+ 8 <= source.count {
                 let word = unsafe source.loadUnaligned(fromByteOffset: index, as: UInt64.self)
                 unsafe target.storeBytes(of: word, as: UInt64.self)
-                let plain = JSONScanner.specialBytes(UInt64(littleEndian: word)).trailingZeroBitCount >> 3
+                let special = JSONScanner.specialBytes(UInt64(littleEndian: word))
+                if special == 0 {
+                    index &+= 8
+                    unsafe target += 8
+                    continue
+                }
+                let plain = special.trailingZeroBitCount >> 3
                 index &+= plain
                 unsafe target += plain
-                if plain == 8 { continue }
             }
             let byte = unsafe source[index]
             index &+= 1

@@ -5,10 +5,11 @@ enum Unmasking {
     /// - Parameters:
     ///   - mask: the masking key, its first byte lowest; 0 copies.
     ///   - target: at least as many bytes as `source`.
-    static func copy(_ source: Span<UInt8>, mask: UInt32, into target: inout [UInt8]) {
-        guard source.count <= target.count else { return }
+    /// - Returns: whether all of the bytes are ASCII, which costs next to nothing to say here.
+    static func copy(_ source: Span<UInt8>, mask: UInt32, into target: inout [UInt8]) -> Bool {
+        guard source.count <= target.count else { return false }
         // Unsafe: both pointers live for their closures, and both are good for as many bytes as `source` has.
-        unsafe target.withUnsafeMutableBytes { target in
+        return unsafe target.withUnsafeMutableBytes { target in
             unsafe source.withUnsafeBytes { source in
                 unsafe copy(source, key: UInt64(mask) | UInt64(mask) << 32, into: target)
             }
@@ -17,20 +18,27 @@ enum Unmasking {
 
     /// Unsafe: `target` must have as many bytes as `source`. `key`: the masking key twice, turned so that the first byte
     /// is lowest.
+    @discardableResult
     @inline(__always)
-    static func copy(_ source: UnsafeRawBufferPointer, key: UInt64, into target: UnsafeMutableRawBufferPointer) {
+    static func copy(_ source: UnsafeRawBufferPointer, key: UInt64, into target: UnsafeMutableRawBufferPointer) -> Bool
+    {
         let count = source.count
         var index = 0
+        var all: UInt64 = 0
         while index &+ 8 <= count {
             let word = unsafe UInt64(littleEndian: source.loadUnaligned(fromByteOffset: index, as: UInt64.self))
+            all |= word ^ key
             unsafe target.storeBytes(of: (word ^ key).littleEndian, toByteOffset: index, as: UInt64.self)
             index &+= 8
         }
         var rest = key
         while index < count {
-            unsafe target[index] = source[index] ^ UInt8(truncatingIfNeeded: rest)
+            let byte = unsafe source[index] ^ UInt8(truncatingIfNeeded: rest)
+            all |= UInt64(byte)
+            unsafe target[index] = byte
             rest >>= 8
             index &+= 1
         }
+        return all & 0x8080_8080_8080_8080 == 0
     }
 }

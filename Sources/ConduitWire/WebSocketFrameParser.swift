@@ -61,8 +61,9 @@ package struct WebSocketFrameParser: Sendable {
         if scratch.count < header.length {
             scratch.append(contentsOf: repeatElement(0, count: header.length - scratch.count))
         }
-        Unmasking.copy(input.extracting(payload..<payload + header.length), mask: header.mask, into: &scratch)
-        guard UTF8Validator.isValid(scratch.span.extracting(0..<header.length)) else { return nil }
+        let isASCII = Unmasking.copy(
+            input.extracting(payload..<payload + header.length), mask: header.mask, into: &scratch)
+        guard isASCII || UTF8Validator.isValid(scratch.span.extracting(0..<header.length)) else { return nil }
         return (payload + header.length, header.length)
     }
 

@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RECEIVE = 256 * 1024, LONGEST = 1 << 20, EVENTS = 1024, MARK = 30, SERVERS = 2, BINS = 64 * 44 };
+enum { RECEIVE = 256 * 1024, LONGEST = 1 << 20, EVENTS = 1024, MARK = 30, SERVERS = 8, BINS = 64 * 44 };
 
 enum state { CLOSED, CONNECTING, UPGRADING, JOINING, READY };
 
@@ -152,6 +152,20 @@ static double servers_cpu(void) {
     double sum = 0;
     for (int i = 0; i < options.processes; i++) sum += cpu_seconds(options.pids[i]);
     return sum;
+}
+// User and system time in clock ticks: how much of the work was the kernel's.
+static void servers_ticks(double ticks[2]) {
+    ticks[0] = ticks[1] = 0;
+    for (int i = 0; i < options.processes; i++) {
+        char line[1024], *end;
+        unsigned long user = 0, system = 0;
+        snprintf(line, sizeof line, "/proc/%d/stat", options.pids[i]);
+        FILE *file = fopen(line, "r");
+        if (file && fgets(line, sizeof line, file) && (end = strrchr(line, ')')))
+            sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+        if (file) fclose(file);
+        ticks[0] += (double)user, ticks[1] += (double)system;
+    }
 }
 static double servers_pss(void) {  // bytes
     double sum = 0;
@@ -618,7 +632,7 @@ static int run_traffic(void) {
     uint64_t begun = now(), due = begun, nextCheck = begun, wall = 0, idleBefore = 0;
     measureFrom = begun + (uint64_t)(options.warmup * 1e9);
     measureTo = measureFrom + (uint64_t)(options.seconds * 1e9);
-    double cpu = 0, aside = 0;
+    double cpu = 0, aside = 0, before[2] = {0}, after[2];
     isSpinning = options.spin > 0;
     for (int i = 0; ring && i < publisherCount; i++) {
         publishers[i].mayGoOn = true;
@@ -629,6 +643,7 @@ static int run_traffic(void) {
         if (time >= measureTo) break;
         if (!isMeasuring && time >= measureFrom) {
             isMeasuring = true;
+            servers_ticks(before);
             cpu = servers_cpu(), aside = cpu_seconds(options.aside), idleBefore = idle, wall = now();
         }
         publish_due(begun, &due);
@@ -643,6 +658,8 @@ static int run_traffic(void) {
     }
     isMeasuring = isSpinning = false;
     double seconds = (double)(now() - wall) * 1e-9, used = servers_cpu() - cpu;
+    servers_ticks(after);
+    double user = after[0] - before[0], kernel = after[1] - before[1];
     double asideUsed = cpu_seconds(options.aside) - aside, busy = seconds - (double)(idle - idleBefore) * 1e-9;
 
     // The rest: until all is there or nothing has come for a second.
@@ -663,10 +680,11 @@ static int run_traffic(void) {
     if (options.servers > 1) print_latency("cross_latency_us", &crossed);
     if (!ring) print_latency("generator_lateness_us", &lateness);
     printf("\"cpu_us_per_delivery\":%.4f,\"cpu_us_per_message\":%.3f,\"aside_cpu_us_per_message\":%.3f,"
-           "\"server_cpu_percent\":%.1f,\"generator_percent\":%.1f,\"deliveries_per_read\":%.2f,"
+           "\"server_cpu_percent\":%.1f,\"kernel_percent\":%.0f,\"generator_percent\":%.1f,\"deliveries_per_read\":%.2f,"
            "\"wire_bytes_per_delivery\":%.1f}\n",
            deliveries > 0 ? used * 1e6 / deliveries : 0, published > 0 ? used * 1e6 / published : 0,
-           published > 0 ? asideUsed * 1e6 / published : 0, used / seconds * 100, busy / seconds * 100,
+           published > 0 ? asideUsed * 1e6 / published : 0, used / seconds * 100,
+           user + kernel > 0 ? kernel / (user + kernel) * 100 : 0, busy / seconds * 100,
            counts.reads ? deliveries / (double)counts.reads : 0, deliveries > 0 ? (double)counts.wire / deliveries : 0);
     return lost || counts.duplicated || counts.reordered || counts.timeouts || counts.strange || counts.closed ? 3 : 0;
 }

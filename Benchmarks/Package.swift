@@ -20,17 +20,18 @@ let package = Package(
     dependencies: [
         .package(path: ".."),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
     ],
     targets: [
-        // Counts the calls of malloc and its relatives.
-        .target(name: "CMallocCounter"),
+        // A thread's allocations and CPU.
+        .target(name: "CThreadAccount"),
         .executableTarget(
             name: "ConduitMicro",
             dependencies: [
-                "CMallocCounter",
+                "CThreadAccount",
                 .product(name: "Conduit", package: house),
                 .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
             ],
             // Without SwiftPM's own -package-name, which would come last and win.
             packageAccess: false, swiftSettings: settings),

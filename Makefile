@@ -1,7 +1,7 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-page test-clients test-faults bench bench-sweep bench-micro plots lint format check \
-	clean
+.PHONY: help install run build test test-page test-clients test-faults bench bench-sweep bench-micro bench-docs \
+	lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -45,7 +45,8 @@ bench-micro: install ## Measure single steps of a message: time and allocations 
 	swift build -c release --package-path Benchmarks --scratch-path .build --product ConduitMicro
 	@.build/release/ConduitMicro $(if $(ONLY),--only '$(ONLY)') --json Benchmarks/results/$(or $(SAVE),latest-micro).json
 
-plots: ## Draw Docs/images/*.svg from the results in Benchmarks/results
+bench-docs: ## Put the results of Benchmarks/results into Docs/performance.md and draw its plots
+	@dev/bench --update-docs $(wildcard $(foreach name,side-by-side sweep micro,Benchmarks/results/$(name).json))
 	@dev/plot-bench
 
 lint: ## Format check, import directions, scripts, balancer configurations

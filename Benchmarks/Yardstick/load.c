@@ -181,6 +181,17 @@ static double servers_pss(void) {  // bytes
     return sum;
 }
 
+// What the kernel holds for everything, sockets of both ends of our connections too.
+static double kernel_memory(void) {
+    char line[256];
+    long kilobytes = 0;
+    FILE *file = fopen("/proc/meminfo", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Slab: %ld", &kilobytes) == 1) break;
+    if (file) fclose(file);
+    return (double)kilobytes * 1024;
+}
+
 // MARK: Hexadecimal, eight digits at a time
 
 static void put_hex(char *at, uint64_t value, int digits) {
@@ -555,12 +566,13 @@ static void print_latency(const char *name, const struct histogram *h) {
 }
 
 static int run_connect(void) {
-    double pss = servers_pss(), cpu = servers_cpu();
+    double pss = servers_pss(), kernel = kernel_memory(), cpu = servers_cpu();
     uint64_t idleBefore = idle;
     double seconds = open_all(), busy = seconds - (double)(idle - idleBefore) * 1e-9;
     double opened = (double)counts.ready, connecting = servers_cpu() - cpu;
     pass(1);
     double memory = servers_pss() - pss;
+    kernel = kernel_memory() - kernel;
     cpu = servers_cpu();
     uint64_t begun = now();
     pass(options.hold);
@@ -569,9 +581,10 @@ static int run_connect(void) {
            counts.failed, counts.closed, counts.strange);
     print_latency("handshake_us", &handshakes);
     printf("\"connections_per_s\":%.0f,\"server_cpu_us_per_connection\":%.2f,\"server_cpu_percent\":%.1f,"
-           "\"generator_percent\":%.1f,\"pss_bytes_per_connection\":%.0f,\"idle_cpu_percent\":%.3f}\n",
+           "\"generator_percent\":%.1f,\"pss_bytes_per_connection\":%.0f,"
+           "\"kernel_bytes_per_connection\":%.0f,\"idle_cpu_percent\":%.3f}\n",
            opened / seconds, opened > 0 ? connecting * 1e6 / opened : 0, connecting / seconds * 100, busy / seconds * 100,
-           opened > 0 ? memory / opened : 0, holding * 100);
+           opened > 0 ? memory / opened : 0, opened > 0 ? kernel / opened : 0, holding * 100);
     return counts.failed || counts.closed || counts.strange ? 3 : 0;
 }
 

@@ -61,7 +61,8 @@ func measureBytes(_ harness: inout Harness) throws {
 /// What the other nodes and Redis say.
 private func measureBus(_ harness: inout Harness) throws {
     guard let node = NodeID("node-a") else { return }
-    let event = EventEncoder.event(type: "m", payload: ByteBuffer(string: Sample.payload(100)), room: RoomName("room-1"))
+    let event = EventEncoder.event(
+        type: "m", payload: ByteBuffer(string: Sample.payload(100)), room: RoomName("room-1"))
     let entry = event.json
     func envelope() -> ByteBuffer {
         var writer = NodeEnvelopeWriter()

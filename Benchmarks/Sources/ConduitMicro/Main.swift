@@ -39,7 +39,8 @@ struct Main {
 
     private static func write(_ measurements: [Measurement], to file: String) throws {
         let rows = measurements.map { row in
-            ["name": row.name, "ns": row.nanoseconds.rounded(1), "allocations": row.allocations.rounded(2)] as [String: Any]
+            ["name": row.name, "ns": row.nanoseconds.rounded(1), "allocations": row.allocations.rounded(2)]
+                as [String: Any]
         }
         let document: [String: Any] = ["kind": "micro", "steps": rows]
         var data = try JSONSerialization.data(withJSONObject: document, options: [.prettyPrinted, .sortedKeys])

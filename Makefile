@@ -43,6 +43,7 @@ bench-sweep: install ## Measure how cost grows with members, bytes, rooms and no
 # The scratch path is shared with the release build, so that only the benchmarks themselves are compiled.
 bench-micro: install ## Measure single steps of a message: time and allocations of each
 	swift build -c release --package-path Benchmarks --scratch-path .build --product ConduitMicro
+	@mkdir -p Benchmarks/results
 	@.build/release/ConduitMicro $(if $(ONLY),--only '$(ONLY)') --json Benchmarks/results/$(or $(SAVE),latest-micro).json
 
 bench-docs: ## Put the results of Benchmarks/results into Docs/performance.md and draw its plots
@@ -60,3 +61,4 @@ check: lint test ## lint and test
 
 clean: ## Remove what was built
 	swift package clean
+	$(MAKE) -C Benchmarks/Yardstick clean

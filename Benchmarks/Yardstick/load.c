@@ -416,7 +416,7 @@ static void read_from(struct connection *c, bool isEnding) {
         if (c->state >= JOINING) used += frames(c, received + used, total - used, time);
         c->inCount = total - used;
         if (c->inCount > c->inCapacity) c->in = checked(realloc(c->in, c->inCapacity = 2 * c->inCount));
-        memcpy(c->in, received + used, c->inCount);
+        if (c->inCount) memcpy(c->in, received + used, c->inCount);
         if (got < RECEIVE && !isEnding) return;
     }
 }

@@ -74,6 +74,7 @@ static void *checked(void *memory) {
 }
 
 static void append(struct bytes *bytes, const void *at, size_t count) {
+    if (!count) return;
     if (bytes->count + count > bytes->capacity) {
         bytes->capacity = 2 * (bytes->count + count);
         bytes->at = checked(realloc(bytes->at, bytes->capacity));

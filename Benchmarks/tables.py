@@ -60,7 +60,7 @@ def side_by_side(document):
             met = {True: "met", False: "missed", None: ""}[row["met"]]
             rows.append([
                 workload["title"] if index == 0 else "", row["label"], f"{number(row['node'])} {row['unit']}".strip(),
-                f"{number(row['yardstick'])} {row['unit']}".strip(), ratio, spread, row["target"], met])
+                f"{number(row['yardstick'])} {row['unit']}".strip() if row["yardstick"] is not None else "–", ratio, spread, row["target"], met])
     head = ["workload", "figure", "node", "yardstick", "ratio", "of pairs", "target", ""]
     return table(head, rows, numbers_from=2)
 
@@ -135,7 +135,7 @@ def micro(document):
     for step in document["steps"]:
         ns = step["ns"]
         time = f"{number(ns)} ns" if ns < 10_000 else f"{number(ns / 1e3)} µs"
-        rows.append([step["name"], time, f"{step['allocations']:g}"])
+        rows.append([re.sub(r"\d{4,}", lambda found: f"{int(found[0]):,}", step["name"]), time, f"{step['allocations']:g}"])
     return table(["step", "CPU", "allocations"], rows)
 
 

@@ -61,7 +61,7 @@ let package = Package(
         // Everything local to one node.
         .target(
             name: "ConduitHub",
-            dependencies: ["ConduitWire", "ConduitCore", "ConduitTelemetry", nio, logging],
+            dependencies: ["ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging],
             swiftSettings: strict),
         // The same verbs for the other nodes.
         .target(

@@ -3,6 +3,7 @@ import ConduitCluster
 import ConduitCore
 public import ConduitGateway
 public import ConduitHub
+import ConduitTelemetry
 public import Logging
 import NIOCore
 import NIOPosix
@@ -56,7 +57,7 @@ public final class ConduitNode: Service {
         var logger = logger
         logger.logLevel = configuration.logLevel
         logger[metadataKey: "node"] = "\(configuration.nodeID)"
-        let loops = configuration.eventLoops > 0 ? configuration.eventLoops : System.coreCount
+        let loops = configuration.eventLoops > 0 ? configuration.eventLoops : usableCores
         let group = MultiThreadedEventLoopGroup(numberOfThreads: min(loops, 64))
         do {
             return try await start(configuration, router, hooks, logger, authenticate, group)
@@ -64,6 +65,11 @@ public final class ConduitNode: Service {
             try? await group.shutdownGracefully()
             throw error
         }
+    }
+
+    /// What the machine or container has, and what is left of it to this process.
+    private static var usableCores: Int {
+        min(System.coreCount, ProcessFigures.allowedProcessors() ?? System.coreCount)
     }
 
     private static func start(

@@ -46,6 +46,8 @@ package final class BridgeRef: HubRelay {
 
     package var confirmsRooms: Bool { cell.isConnected }
 
+    package var relaysMessages: Bool { configuration.redis != nil }
+
     package func relay(_ events: [HubEvent], fromShard index: Int) {
         let (events, weight) = owed.admit(events)
         eventLoop.execute { [bridge, owed] in

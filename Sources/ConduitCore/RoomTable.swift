@@ -119,6 +119,41 @@ public struct RoomTable: Sendable {
         return rooms[Int(id)]?.members ?? []
     }
 
+    // MARK: By number
+
+    /// A room's number in this table: small, good while the room exists, and another room's afterwards.
+    public func number(of room: RoomName) -> Int32? { index[room] }
+
+    /// The members of the room with a number; empty when there is none.
+    public func members(at number: Int32) -> ContiguousArray<Entry> {
+        guard rooms.indices.contains(Int(number)) else { return [] }
+        return rooms[Int(number)]?.members ?? []
+    }
+
+    /// The name of the room with a number, if that exists.
+    public func name(at number: Int32) -> RoomName? {
+        guard rooms.indices.contains(Int(number)) else { return nil }
+        return rooms[Int(number)]?.name
+    }
+
+    /// Whether the room with a number exists and its name is written with these bytes.
+    public func isNamed(_ number: Int32, _ bytes: Span<UInt8>) -> Bool {
+        guard rooms.indices.contains(Int(number)), let name = rooms[Int(number)]?.name.rawValue else { return false }
+        let own = name.utf8.span
+        guard own.count == bytes.count else { return false }
+        for index in own.indices where own[index] != bytes[index] { return false }
+        return true
+    }
+
+    /// Whether a client is in the room with a number.
+    public func contains(_ client: Int32, at number: Int32) -> Bool { membership(of: client, in: number) != nil }
+
+    /// The numbers of a client's rooms, in no particular order.
+    public func numbers(of client: Int32) -> [Int32] {
+        guard Int(client) < clients.count else { return [] }
+        return clients[Int(client)].map(\.room)
+    }
+
     /// Whether anybody in the room asked for presence and room states.
     public func hasObservers(_ room: RoomName) -> Bool {
         guard let id = index[room] else { return false }

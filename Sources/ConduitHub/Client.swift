@@ -5,7 +5,7 @@ package import NIOCore
 /// One connection: its parser, its identity and its times. Loop-bound: owned by its ``Shard``, which holds its rooms too.
 ///
 /// It is the last handler of its channel. Reading and writing don't wait for each other: what is read is handled at
-/// once, what is to be written waits in the shard's ``TurnOutbox`` and then in the socket's bounded buffer.
+/// once, what is to be written waits in the shard's ``Outbox`` and then in the socket's bounded buffer.
 package final class Client {
     /// Where the connection stands in its life.
     enum State {
@@ -19,6 +19,8 @@ package final class Client {
     let identity: Identity
     /// The shard's name for the connection; used again after it is gone.
     let slot: Int32
+    /// The socket, for ``DirectSend``; ``ClientTable/noDescriptor`` when all bytes go through the channel.
+    var descriptor = ClientTable.noDescriptor
     /// Wall clock, ms since 1970.
     let connectedAt: Int64
     /// Monotonic, ms.
@@ -28,7 +30,12 @@ package final class Client {
     var state = State.open
     /// Set while the handler is in a pipeline.
     var context: ChannelHandlerContext?
-    var parser: WebSocketFrameParser
+    var parser: WebSocketFrameParser {
+        _read { yield unsafe storedParser }
+        _modify { yield unsafe &storedParser }
+    }
+    /// Unsafe: not checked at run time that accesses don't overlap. They don't: the parser calls nobody back.
+    @exclusivity(unchecked) private var storedParser: WebSocketFrameParser
     /// When anything was last read (monotonic, ms).
     var lastSeen: Int64
     /// When the next ping is due (monotonic, ms).
@@ -44,8 +51,11 @@ package final class Client {
     var holds = 0
     /// What was read when the first of them began.
     var heldBytes: ByteBuffer?
-    /// Bytes of answers that were queued for it in this turn.
+    /// Bytes of answers that were queued for it, and in which turn of the shard.
     var queuedBytes = 0
+    var queuedTurn: UInt64 = 0
+    /// The room that it last sent to, by its number; -1 for none.
+    var lastRoom: Int32 = -1
     /// Whether it is not read from because its answers pile up.
     var isPaused = false
     /// Whether a `presence` request of it is under way.
@@ -66,8 +76,15 @@ package final class Client {
         self.connectedMonotonic = now
         self.lastSeen = now
         self.nextPing = firstPing
-        self.parser = WebSocketFrameParser(maximumMessageBytes: shard.configuration.messageBytes)
+        unsafe self.storedParser = WebSocketFrameParser(maximumMessageBytes: shard.configuration.messageBytes)
         if !identity.metadata.isEmpty { self.metadata = identity.metadata }
+    }
+
+    /// When the client's times are to be looked at next, whatever it does until then (monotonic, ms).
+    func nextDue(_ configuration: HubConfiguration) -> Int64 {
+        var due = min(nextPing, lastSeen + Int64(configuration.idleTimeoutMilliseconds))
+        if let unfinishedSince { due = min(due, unfinishedSince + Int64(configuration.readTimeoutMilliseconds)) }
+        return due
     }
 
     var isOpen: Bool {

@@ -122,13 +122,21 @@ package protocol HubRelay: Sendable {
     /// client that reads `room_joined` misses nothing that other nodes send from then on. Cheap; from any thread.
     var confirmsRooms: Bool { get }
 
+    /// Whether there are other nodes to relay messages to, or may be. It doesn't change. Cheap; from any thread.
+    var relaysMessages: Bool { get }
+
     /// Takes a batch; called on the loop of the shard.
     func relay(_ events: [HubEvent], fromShard index: Int)
+}
+
+extension HubRelay {
+    package var relaysMessages: Bool { true }
 }
 
 /// A node without a cluster and without presence: for tests of the hub alone.
 package struct NoRelay: HubRelay {
     package init() {}
     package var confirmsRooms: Bool { false }
+    package var relaysMessages: Bool { false }
     package func relay(_ events: [HubEvent], fromShard index: Int) {}
 }

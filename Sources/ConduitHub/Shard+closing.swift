@@ -11,6 +11,8 @@ extension Shard {
     /// How often a part of the clients is looked at, and how many parts there are.
     private static let sweepInterval = TimeAmount.milliseconds(100)
     private static let sweepParts = 10
+    /// How often a client whose socket takes nothing is looked at, in milliseconds.
+    static let blockedInterval: Int64 = 500
 
     /// Ends a connection with a reason: the close frame goes out behind everything that is queued before it.
     func close(_ client: Client, _ reason: CloseReason) {
@@ -19,6 +21,7 @@ extension Shard {
         retire(client)
         queue(FrameEncoder.close(reason), for: client)
         client.state = .closing(deadline: now + Self.closeGrace)
+        clients.look(at: client, by: now + Self.closeGrace)
         if reason == .slowConsumer {
             logger.debug("slow consumer", metadata: [LogKey.client: "\(client.id)"])
         }
@@ -33,6 +36,7 @@ extension Shard {
             queue(code.map { FrameEncoder.close(code: $0) } ?? FrameEncoder.emptyClose, for: client)
         }
         client.state = .closing(deadline: now + Self.closeGrace)
+        clients.look(at: client, by: now + Self.closeGrace)
         // Behind the flush of this turn, so that the answer is in the socket before it is closed.
         let bound = NIOLoopBound(context, eventLoop: eventLoop)
         eventLoop.execute { bound.value.close(promise: nil) }
@@ -56,35 +60,44 @@ extension Shard {
         statistics.loopLag.record(microseconds: max(0, eventLoop.now.microseconds - expectedSweep))
         startSweeping()
         sweepAwaited(now)
-        let part = (clients.count + Self.sweepParts - 1) / Self.sweepParts
+        let part = (clients.slotCount + Self.sweepParts - 1) / Self.sweepParts
         for _ in 0..<part {
-            if sweepPosition >= clients.count { sweepPosition = 0 }
-            if let client = clients[sweepPosition] { check(client, now) }
+            if sweepPosition >= clients.slotCount { sweepPosition = 0 }
+            if let client = clients.due(at: sweepPosition, now) {
+                clients.looked(at: client, next: check(client, now))
+            }
             sweepPosition += 1
         }
     }
 
-    private func check(_ client: Client, _ now: Int64) {
-        guard let context = client.context else { return }
+    /// Does what a client's times ask for, and returns when to look again (monotonic, ms).
+    private func check(_ client: Client, _ now: Int64) -> Int64 {
+        guard let context = client.context else { return now + Self.blockedInterval }
         if case .closing(let deadline) = client.state {
             if now >= deadline { context.close(promise: nil) }
-            return
+            return max(deadline, now + Self.blockedInterval)
         }
         if now - client.lastSeen >= Int64(configuration.idleTimeoutMilliseconds) {
-            return close(client, .noPong)
+            close(client, .noPong)
+            return now + Self.closeGrace
         }
         if let since = client.unfinishedSince, now - since >= Int64(configuration.readTimeoutMilliseconds) {
-            return close(client, .badRequest)
+            close(client, .badRequest)
+            return now + Self.closeGrace
         }
+        var isBlocked = false
         if !context.channel.isWritable {
+            isBlocked = true
             noteProgress(of: client, pending: pendingBytes(of: context), now)
             if let since = client.blockedSince, now - since >= Int64(configuration.writeTimeoutMilliseconds) {
-                return close(client, .slowConsumer)
+                close(client, .slowConsumer)
+                return now + Self.closeGrace
             }
         }
         if now >= client.nextPing {
             queue(FrameEncoder.ping, for: client)
             client.nextPing = now + Int64(configuration.pingIntervalMilliseconds)
         }
+        return isBlocked ? now + Self.blockedInterval : client.nextDue(configuration)
     }
 }

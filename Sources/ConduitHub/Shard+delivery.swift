@@ -7,9 +7,20 @@ extension Shard {
     /// Delivers to the members of a room on this node and tells the bridge.
     func publish(_ message: ServerMessage, to room: RoomName, except excluded: Int32? = nil) {
         deliver(message, to: room, except: excluded)
-        forEachNeighbour(.room(room, message))
+        pass(message, to: room)
+    }
+
+    /// The same for a room that has members on this shard.
+    func publish(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
+        deliver(message.frame, toRoomAt: number, except: excluded)
+        if let room = rooms.name(at: number) { pass(message, to: room) }
+    }
+
+    /// Passes a message on to whoever else may have members of a room.
+    private func pass(_ message: ServerMessage, to room: RoomName) {
         turnBroadcasts += 1
-        tellBridge(.broadcast(room: room, message: message))
+        if crossShard.count > 1 { forEachNeighbour(.room(room, message)) }
+        if relay.relaysMessages { tellBridge(.broadcast(room: room, message: message)) }
     }
 
     /// The same for a client that may be on any shard of this node.
@@ -69,51 +80,62 @@ extension Shard {
                 queue(message.frame, for: client)
             case .roomLive(let room): confirmed(room)
             case .disconnect(let target, let reason):
-                forEachSlot(of: target) { if let client = clients[Int($0)] { close(client, reason) } }
+                forEachSlot(of: target) { if let client = clients[$0] { close(client, reason) } }
             }
         }
     }
 
     /// Queues an answer for one client.
-    func queue(_ frame: ByteBuffer, for client: Client) {
+    func queue(_ frame: ByteBuffer, for client: Client) { answer(client) { $0.writeImmutableBuffer(frame) } }
+
+    /// Queues an answer for one client, which `write` encodes behind what was answered before: one whole frame.
+    func answer(_ client: Client, _ write: (inout ByteBuffer) -> Void) {
         guard client.isOpen else { return }
-        outbox.enqueue(outbox.add(frame), for: client.slot)
-        client.queuedBytes += frame.readableBytes
-        needsFlush()
+        if client.queuedTurn != turnNumber {
+            client.queuedTurn = turnNumber
+            client.queuedBytes = 0
+        }
+        client.queuedBytes += outbox.answer(client.slot, write)
+        beginTurn()
+        if outbox.isHeavy { writeOutbox() }
     }
 
     private func deliver(_ message: ServerMessage, to room: RoomName, except excluded: Int32?) {
-        let members = rooms.members(of: room)
+        guard let number = rooms.number(of: room) else { return }
+        deliver(message.frame, toRoomAt: number, except: excluded)
+    }
+
+    private func deliver(_ frame: ByteBuffer, toRoomAt number: Int32, except excluded: Int32?) {
+        let members = rooms.members(at: number)
         guard !members.isEmpty else { return }
-        let entry = outbox.add(message.frame)
-        for member in members where member.client != excluded { outbox.enqueue(entry, for: member.client) }
-        needsFlush()
+        outbox.publish(frame, room: number, members: members, except: excluded)
+        delivered()
     }
 
     private func deliver(_ message: ServerMessage, toObserversOf room: RoomName) {
         guard rooms.hasObservers(room) else { return }
-        let entry = outbox.add(message.frame)
-        for member in rooms.members(of: room) where member.observes { outbox.enqueue(entry, for: member.client) }
-        needsFlush()
+        outbox.publish(message.frame, to: rooms.members(of: room).lazy.filter(\.observes).map(\.client))
+        delivered()
     }
 
     private func deliverToAll(_ message: ServerMessage, except excluded: Int32?) {
-        guard statistics.clients > 0 else { return }
-        let entry = outbox.add(message.frame)
-        for slot in clients.indices where Int32(slot) != excluded {
-            if let client = clients[slot], client.isOpen { outbox.enqueue(entry, for: Int32(slot)) }
-        }
-        needsFlush()
+        guard clients.count > 0 else { return }
+        outbox.publishToEverybody(message.frame, clients.openSlots, except: excluded)
+        delivered()
     }
 
     private func deliver(_ message: ServerMessage, to target: SendTarget) -> Int {
-        var count = 0
-        forEachSlot(of: target) { slot in
-            outbox.enqueue(outbox.add(message.frame), for: slot)
-            count += 1
-        }
-        if count > 0 { needsFlush() }
-        return count
+        var slots: ContiguousArray<Int32> = []
+        forEachSlot(of: target) { slots.append($0) }
+        guard !slots.isEmpty else { return 0 }
+        outbox.publish(message.frame, to: slots)
+        delivered()
+        return slots.count
+    }
+
+    private func delivered() {
+        beginTurn()
+        if outbox.isHeavy { writeOutbox() }
     }
 
     private func forEachSlot(of target: SendTarget, _ body: (Int32) -> Void) {
@@ -125,50 +147,5 @@ extension Shard {
 
     private func forEachNeighbour(_ command: ShardCommand) {
         for neighbour in crossShard.indices where neighbour != index { crossShard[neighbour].append(command) }
-    }
-
-    // MARK: Sockets
-
-    /// Writes each touched client once.
-    func writeOutbox() {
-        while let write = outbox.next() {
-            guard let client = clients[Int(write.client)], let context = client.context else {
-                drop("client_gone", write.messages)
-                continue
-            }
-            self.write(write, to: client, context)
-        }
-        outbox.endTurn()
-    }
-
-    private func write(_ write: TurnOutbox.Write, to client: Client, _ context: ChannelHandlerContext) {
-        context.writeAndFlush(client.wrapOutboundOut(write.bytes), promise: nil)
-        client.queuedBytes = 0
-        client.writtenBytes &+= UInt64(write.bytes.readableBytes)
-        statistics.deliveries += UInt64(write.messages)
-        statistics.bytesOut += UInt64(write.bytes.readableBytes)
-        // Asked only once the socket has stopped taking: the common case pays one load.
-        if !context.channel.isWritable { checkPending(of: client, context) }
-    }
-
-    private func checkPending(of client: Client, _ context: ChannelHandlerContext) {
-        let pending = pendingBytes(of: context)
-        noteProgress(of: client, pending: pending, now)
-        // What it asks for now would only wait behind that.
-        pause(client)
-        if pending > configuration.pendingBytes { close(client, .slowConsumer) }
-    }
-
-    /// Notes when the socket has last taken anything.
-    func noteProgress(of client: Client, pending: Int, _ now: Int64) {
-        let taken = client.writtenBytes &- UInt64(max(0, pending))
-        if client.blockedSince == nil || taken != client.takenBytes { client.blockedSince = now }
-        client.takenBytes = taken
-    }
-
-    /// Bytes that the channel holds because the socket takes none.
-    func pendingBytes(of context: ChannelHandlerContext) -> Int {
-        guard let options = context.channel.syncOptions else { return 0 }
-        return (try? options.getOption(.bufferedWritableBytes)) ?? 0
     }
 }

@@ -19,7 +19,7 @@ extension Shard {
     }
 
     func leaveRoom(_ room: RoomName, client id: ClientID) -> Bool {
-        guard let client = client(id), rooms.leave(room, client: client.slot) else { return false }
+        guard let client = client(id), leave(room, client) else { return false }
         tellBridge(.left(room: room, client: id, reason: .left))
         queue(EventEncoder.roomLeft(room, id: nil).frame, for: client)
         return true

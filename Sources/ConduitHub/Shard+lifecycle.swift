@@ -8,13 +8,16 @@ extension Shard {
     func start(neighbours: [ShardRef]) {
         self.neighbours = neighbours
         crossShard = Array(repeating: [], count: neighbours.count)
+        let yield = LoopYield(shard: self) { $0.beginTurn() }
+        yield.open()
+        self.yield = yield
         startSweeping()
     }
 
     /// No new clients; every open one is asked to come back elsewhere and closed.
     func beginShutdown(_ reason: CloseReason, spreadMilliseconds: Int64) {
         isStopping = true
-        for case let client? in clients where client.isOpen {
+        for case let client? in clients.clients where client.isOpen {
             if client.identity.knowsAllEvents {
                 let delay = Int64.random(in: 0...max(0, min(spreadMilliseconds, 5_000)), using: &generator)
                 let event = EventEncoder.reconnect(afterMilliseconds: Int(delay), reason: .drain)
@@ -32,7 +35,7 @@ extension Shard {
     }
 
     private func waitUntilEmpty(until deadline: NIODeadline, _ promise: EventLoopPromise<Int>) {
-        let rest = clients.compactMap(\.self)
+        let rest = clients.clients.compactMap(\.self)
         if rest.isEmpty || eventLoop.now >= deadline {
             sweeper?.cancel()
             sweeper = nil
@@ -53,7 +56,7 @@ extension Shard {
     func snapshot() -> Snapshot {
         var copy = statistics
         copy.memberships = rooms.membershipCount
-        for case let client? in clients {
+        for case let client? in clients.clients {
             guard let context = client.context, !context.channel.isWritable else { continue }
             copy.pendingBytes += pendingBytes(of: context)
         }
@@ -66,8 +69,12 @@ extension Shard {
 
     func deleteRoom(_ room: RoomName) -> Bool {
         guard rooms.exists(room) else { return false }
+        if let number = rooms.number(of: room) {
+            for member in rooms.members(at: number) { outbox.left(member.client, room: number, isEmpty: false) }
+            outbox.emptied(number)
+        }
         for slot in rooms.delete(room) {
-            guard let client = clients[Int(slot)] else { continue }
+            guard let client = clients[slot] else { continue }
             tellBridge(.left(room: room, client: client.id, reason: .left))
             queue(EventEncoder.roomLeft(room, id: nil).frame, for: client)
         }

@@ -20,10 +20,12 @@ extension Shard {
         do throws(WebSocketError) {
             while true {
                 if client.holds > 0 || client.isPaused { return keep(&bytes, for: client) }
-                guard let event = try client.parser.next(from: &bytes) else { break }
+                guard let event = try client.parser.next(from: &bytes, scratch: &scratch) else { break }
                 if case .text = event { completed = true }
                 handle(event, from: client)
-                if client.queuedBytes > configuration.pendingBytes / 2 { pause(client) }
+                if client.queuedBytes > configuration.pendingBytes / 2, client.queuedTurn == turnNumber {
+                    pause(client)
+                }
             }
         } catch {
             logger.debug(
@@ -36,7 +38,10 @@ extension Shard {
             return
         }
         // The deadline is a message's own: who sends one after the other begins anew with each.
-        if completed || client.unfinishedSince == nil { client.unfinishedSince = now }
+        if completed || client.unfinishedSince == nil {
+            client.unfinishedSince = now
+            clients.look(at: client, by: now + Int64(configuration.readTimeoutMilliseconds))
+        }
     }
 
     // MARK: Not reading for a while
@@ -58,7 +63,7 @@ extension Shard {
         client.isPaused = true
         stopReading(client)
         paused.append(client)
-        needsFlush()
+        beginTurn()
     }
 
     /// At the end of a turn: goes on with those whose sockets took everything. The others wait for theirs.

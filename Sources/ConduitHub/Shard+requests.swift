@@ -29,9 +29,9 @@ extension Shard {
 
     private func handle(_ command: Command, from client: Client) throws(RequestError) {
         switch command.kind {
-        case .ping: queue(EventEncoder.pong(timestamp: command.dataJSON, id: command.id).frame, for: client)
+        case .ping: answer(client) { EventEncoder.writePong(to: command, into: &$0) }
         case .pong: break
-        case .echo: queue(EventEncoder.echo(original: command.dataJSON, id: command.id).frame, for: client)
+        case .echo: answer(client) { EventEncoder.writeEcho(of: command, into: &$0) }
         case .status: queue(status(of: client, id: command.id).frame, for: client)
         case .joinRoom: try joinRoom(command, client)
         case .leaveRoom: try leaveRoom(command, client)
@@ -55,13 +55,13 @@ extension Shard {
             throw RequestError(.limitExceeded, "a client may be in \(configuration.roomsPerClient) rooms at most")
         case .roomFull: throw RequestError(.limitExceeded, "the room is full")
         }
-        if isAwaited(request.room) { return hold(client, until: request.room, command.id) }
+        if isAwaited(request.room) { return hold(client, until: request.room, command.id?.detached) }
         queue(EventEncoder.roomJoined(request.room, id: command.id).frame, for: client)
     }
 
     private func leaveRoom(_ command: Command, _ client: Client) throws(RequestError) {
         let room = try command.leaveRoom()
-        guard rooms.leave(room, client: client.slot) else {
+        guard leave(room, client) else {
             throw RequestError(.notInRoom, "not a member of this room")
         }
         tellBridge(.left(room: room, client: client.id, reason: .left))
@@ -74,6 +74,7 @@ extension Shard {
         let wallClock = WallClock.milliseconds
         let result = rooms.join(room, client: client.slot, observes: observes, now: wallClock)
         if result == .joined {
+            if let number = rooms.number(of: room) { outbox.joined(client.slot, room: number) }
             let member = Member(
                 client: client.id, user: client.identity.user, node: node, joinedAt: wallClock,
                 info: info.isEmpty ? client.identity.info?.bytes ?? [] : info)
@@ -83,27 +84,49 @@ extension Shard {
         return result
     }
 
+    /// Takes a client out of a room; `false` when it was not in.
+    func leave(_ room: RoomName, _ client: Client) -> Bool {
+        guard let number = rooms.number(of: room), rooms.contains(client.slot, at: number) else { return false }
+        outbox.left(client.slot, room: number, isEmpty: rooms.members(at: number).count == 1)
+        return rooms.leave(room, client: client.slot)
+    }
+
     // MARK: Messages
 
     private func broadcast(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.broadcast()
-        let excluded = request.excludeSelf ? client.slot : nil
-        if let room = request.room {
-            if !client.identity.mayPublishWithoutJoining, !rooms.contains(client.slot, in: room) {
-                throw RequestError(.notInRoom, "join the room to publish to it")
-            }
-            publish(
-                EventEncoder.event(type: request.type, payload: request.payload, room: room), to: room,
-                except: excluded)
+        if request.isForRoom {
+            try broadcast(request, client)
         } else {
             guard client.identity.mayBroadcastToEverybody else {
                 throw RequestError(.permissionDenied, "broadcasting to everybody is not granted")
             }
-            publishToEverybody(
-                EventEncoder.event(type: request.type, payload: request.payload), except: excluded)
+            publishToEverybody(EventEncoder.event(for: request), except: request.excludeSelf ? client.slot : nil)
         }
-        if let id = command.id { queue(EventEncoder.ack(id: id).frame, for: client) }
+        if command.hasID { answer(client) { EventEncoder.writeAck(of: command, into: &$0) } }
     }
+
+    private func broadcast(_ request: BroadcastRequest, _ client: Client) throws(RequestError) {
+        let excluded = request.excludeSelf ? client.slot : nil
+        // A client mostly sends to one room: its name is compared, not looked up.
+        var number: Int32? = client.lastRoom
+        if !request.roomIs({ rooms.isNamed(client.lastRoom, $0) }) {
+            guard let room = try request.room() else { return }
+            number = rooms.number(of: room)
+            if number == nil {
+                guard client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
+                return publish(EventEncoder.event(for: request), to: room, except: excluded)
+            }
+        }
+        guard let number else { return }
+        guard client.identity.mayPublishWithoutJoining || rooms.contains(client.slot, at: number) else {
+            throw Self.notInRoom
+        }
+        client.lastRoom = number
+        publish(EventEncoder.event(for: request), toRoomAt: number, except: excluded)
+    }
+
+    private static let notInRoom = RequestError(.notInRoom, "join the room to publish to it")
 
     private func send(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.send()
@@ -130,7 +153,7 @@ extension Shard {
     }
 
     private func address(of client: Client, _ id: RequestID?) -> ReplyAddress {
-        ReplyAddress(shard: index, client: client.id, request: id)
+        ReplyAddress(shard: index, client: client.id, request: id?.detached)
     }
 
     private func status(of client: Client, id: RequestID?) -> ServerMessage {

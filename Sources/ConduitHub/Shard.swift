@@ -21,25 +21,46 @@ package final class Shard {
     /// The doors to all shards of the node, this one too; set once by the hub.
     var neighbours: [ShardRef] = []
 
-    var clients: ContiguousArray<Client?> = []
-    private var freeSlots: ContiguousArray<Int32> = []
-    private var slots: [ClientID: Int32] = [:]
+    var clients: ClientTable {
+        _read { yield unsafe storedClients }
+        _modify { yield unsafe &storedClients }
+    }
     var users: [UserID: Set<Int32>] = [:]
-    var rooms: RoomTable
+    var rooms: RoomTable {
+        _read { yield unsafe storedRooms }
+        _modify { yield unsafe &storedRooms }
+    }
     /// Rooms whose joins wait for the other nodes' messages.
     var awaitedRooms: [RoomName: AwaitedRoom] = [:]
 
-    var outbox = TurnOutbox()
+    var outbox: Outbox {
+        _read { yield unsafe storedOutbox }
+        _modify { yield unsafe &storedOutbox }
+    }
+    /// Lets the loop look at its sockets between two slices of a very large fan-out.
+    var yield: LoopYield?
+    /// Where the message at hand is unmasked, whoever sent it.
+    var scratch: ByteBuffer {
+        _read { yield unsafe storedScratch }
+        _modify { yield unsafe &storedScratch }
+    }
     /// Clients that are to be read from again at the end of the turn.
     var paused: [Client] = []
     var crossShard: [[ShardCommand]] = []
     var events: [HubEvent] = []
-    private var isFlushScheduled = false
-    /// When the first message of this turn was read (monotonic, µs), and how many were delivered in it.
-    var turnStart: Int64 = 0
+    /// When this turn began, while there is one.
+    private var turnStart: NIODeadline?
+    /// Turns that have ended.
+    var turnNumber: UInt64 = 0
+    /// How many messages were delivered in this one.
     var turnBroadcasts: UInt64 = 0
+    /// Turns whose messages are not written to everybody, with their number.
+    private var deliveries: [(start: NIODeadline, count: UInt64)] = []
 
-    var statistics = HubStatistics()
+    var statistics: HubStatistics {
+        _read { yield unsafe storedStatistics }
+        _modify { yield unsafe &storedStatistics }
+    }
     var deliveryNumber: UInt64 = 0
     var generator = SystemRandomNumberGenerator()
     var sweeper: Scheduled<Void>?
@@ -48,6 +69,15 @@ package final class Shard {
     var expectedSweep: Int64 = 0
     /// Set when the node stops: no new clients.
     var isStopping = false
+
+    // What every message touches. Unsafe: that no two accesses overlap is not checked at run time, which would cost
+    // several look-ups in thread-local storage for each of them. They don't: only this loop comes here, and what is
+    // called while one of these values is being changed (encoders, `send`) never comes back to the shard.
+    @exclusivity(unchecked) private var storedClients = ClientTable()
+    @exclusivity(unchecked) private var storedRooms: RoomTable
+    @exclusivity(unchecked) private var storedOutbox = Outbox()
+    @exclusivity(unchecked) private var storedScratch = ByteBuffer()
+    @exclusivity(unchecked) private var storedStatistics = HubStatistics()
 
     init(
         index: Int, node: NodeID, eventLoop: any EventLoop, configuration: HubConfiguration, router: MessageRouter,
@@ -61,37 +91,44 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
-        self.rooms = RoomTable(
+        unsafe self.storedRooms = RoomTable(
             roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom)
     }
 
-    /// Monotonic milliseconds: what every time of a client is measured with.
-    var now: Int64 { Int64(eventLoop.now.uptimeNanoseconds / 1_000_000) }
+    /// Monotonic milliseconds: what every time of a client is measured with. The clock is read once a turn.
+    var now: Int64 { Int64((turnStart ?? eventLoop.now).uptimeNanoseconds / 1_000_000) }
 
     // MARK: Clients
 
     /// Registers a connection that was upgraded on this loop and puts its handler into the channel.
     ///
-    /// - Parameter leftover: what the client sent right behind its handshake.
-    package func admit(_ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil) throws {
+    /// - Parameters:
+    ///   - leftover: what the client sent right behind its handshake.
+    ///   - isPlain: whether bytes go to the socket as they are: no other handler of the channel changes them.
+    package func admit(
+        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil, isPlain: Bool = true
+    ) throws {
         guard !isStopping else { throw ChannelError.eof }
-        let slot = freeSlots.popLast() ?? Int32(clients.count)
-        if Int(slot) == clients.count { clients.append(nil) }
         let now = self.now
         // The first ping comes early by chance, so that clients who came together are not pinged together.
         let interval = Int64(configuration.pingIntervalMilliseconds)
         let client = Client(
-            id: ClientID(node: node, using: &generator), identity: identity, slot: slot, shard: self, now: now,
-            wallClock: WallClock.milliseconds,
+            id: ClientID(node: node, using: &generator), identity: identity, slot: clients.reserve(), shard: self,
+            now: now, wallClock: WallClock.milliseconds,
             firstPing: now + Int64.random(in: (interval + 1) / 2...max(interval, 1), using: &generator))
-        clients[Int(slot)] = client
-        slots[client.id] = slot
-        if let user = identity.user { users[user, default: []].insert(slot) }
+        clients.insert(client, due: client.nextDue(configuration))
+        outbox.arrived(client.slot)
+        if let user = identity.user { users[user, default: []].insert(client.slot) }
         statistics.clients += 1
         statistics.accepted += 1
         tellBridge(.connected(client: client.id, user: identity.user))
         do {
             try channel.pipeline.syncOperations.addHandler(client)
+            if isPlain {
+                client.descriptor =
+                    try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+                        of: NIOBSDSocket.Handle.self) { $0 } ?? ClientTable.noDescriptor
+            }
         } catch {
             connectionEnded(client)
             throw error
@@ -104,13 +141,11 @@ package final class Shard {
     func connectionEnded(_ client: Client) {
         if case .closed = client.state { return }
         retire(client)
-        client.state = .closed
         let reason = client.closeReason ?? .normal
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }
-        clients[Int(client.slot)] = nil
-        slots[client.id] = nil
-        freeSlots.append(client.slot)
+        clients.remove(client)
+        client.state = .closed
         statistics.clients -= 1
         statistics.closed[reason.code, default: 0] += 1
         tellBridge(.disconnected(client: client.id, user: client.identity.user, reason: reason))
@@ -124,6 +159,10 @@ package final class Shard {
 
     /// Takes a client out of its rooms and its user's connections: from now on nothing is delivered to it.
     func retire(_ client: Client) {
+        outbox.retired(client.slot)
+        for number in rooms.numbers(of: client.slot) {
+            outbox.left(client.slot, room: number, isEmpty: rooms.members(at: number).count == 1)
+        }
         for room in rooms.removeClient(client.slot) {
             tellBridge(.left(room: room, client: client.id, reason: .disconnected))
         }
@@ -133,12 +172,7 @@ package final class Shard {
         }
     }
 
-    func client(_ id: ClientID) -> Client? {
-        slots[id].flatMap { clients[Int($0)] }
-    }
-
-    /// The ids of all clients, in no order.
-    var ids: some Collection<ClientID> { slots.keys }
+    func client(_ id: ClientID) -> Client? { clients[id] }
 
     func handle(of client: Client) -> ClientHandle {
         ClientHandle(id: client.id, user: client.identity.user, shard: neighbours[index])
@@ -149,32 +183,27 @@ package final class Shard {
 
     // MARK: The turn
 
-    /// Something came that may be delivered: the time of delivery is measured from the first of a turn.
+    /// Something came: what it brings leaves when all sockets of this turn were read.
     func beginTurn() {
-        if turnBroadcasts == 0 { turnStart = eventLoop.now.microseconds }
-    }
-
-    /// Makes sure that ``endTurn()`` runs after the reads of this loop turn.
-    func needsFlush() {
-        guard !isFlushScheduled else { return }
-        isFlushScheduled = true
+        guard turnStart == nil else { return }
+        turnStart = eventLoop.now
         eventLoop.assumeIsolated().execute { self.endTurn() }
     }
 
     func tellBridge(_ event: HubEvent) {
         events.append(event)
-        needsFlush()
+        beginTurn()
     }
 
     private func endTurn() {
-        isFlushScheduled = false
+        if turnBroadcasts > 0, let turnStart { deliveries.append((turnStart, turnBroadcasts)) }
+        turnBroadcasts = 0
+        // Before anything is written: what writing brings about is the next turn's.
+        turnStart = nil
+        turnNumber &+= 1
         writeOutbox()
         resumePaused()
-        if turnBroadcasts > 0 {
-            let elapsed = eventLoop.now.microseconds - turnStart
-            statistics.localDelivery.record(microseconds: elapsed, count: turnBroadcasts)
-            turnBroadcasts = 0
-        }
+        recordDeliveries()
         for neighbour in crossShard.indices where !crossShard[neighbour].isEmpty {
             let batch = crossShard[neighbour]
             crossShard[neighbour] = []
@@ -185,6 +214,16 @@ package final class Shard {
             events = []
             relay.relay(batch, fromShard: index)
         }
+    }
+
+    /// Counts how long messages took whose last recipient was written to.
+    private func recordDeliveries() {
+        guard !deliveries.isEmpty, !outbox.hasBulk else { return }
+        let now = eventLoop.now
+        for (start, count) in deliveries {
+            statistics.localDelivery.record(microseconds: (now - start).nanoseconds / 1_000, count: count)
+        }
+        deliveries.removeAll(keepingCapacity: true)
     }
 }
 

@@ -23,17 +23,37 @@ package struct RecoveryPoint: Sendable, Hashable {
     }
 }
 
-/// A request to send to a room, or to everybody.
+/// A request to send to a room, or to everybody: where its parts stand in the message.
 package struct BroadcastRequest: Sendable {
-    /// `nil` for every client of the cluster.
-    package let room: RoomName?
-    /// The type of the application's event; never a reserved one.
-    package let type: String
-    /// Raw JSON, a slice of the message.
-    package let payload: ByteBuffer
+    let message: ByteBuffer
+    let roomToken: JSONToken?
+    let typeToken: JSONToken
+    let payloadToken: JSONToken?
     /// Makes a repeated publication one.
     package let key: String?
     package let excludeSelf: Bool
+
+    /// Whether it is for a room; else for every client of the cluster.
+    package var isForRoom: Bool { roomToken != nil }
+
+    /// The room's name; `nil` for every client of the cluster.
+    ///
+    /// - Throws: ``RequestError`` for what can't be a room's name.
+    package func room() throws(RequestError) -> RoomName? {
+        guard let roomToken else { return nil }
+        return try RoomName(checking: message.text(of: roomToken))
+    }
+
+    /// Whether `test` accepts the bytes of the room's name; `false` where they stand escaped.
+    package func roomIs(_ test: (Span<UInt8>) -> Bool) -> Bool {
+        guard let roomToken, !roomToken.isEscaped else { return false }
+        return test(message.readableBytesUInt8Span.extracting(roomToken.inner))
+    }
+
+    /// The type of the application's event; never a reserved one.
+    package var type: String { message.text(of: typeToken) }
+    /// Raw JSON, a slice of the message.
+    package var payload: ByteBuffer { payloadToken.map { message.slice($0.range) } ?? ByteBuffer(string: "null") }
 }
 
 /// A request to send to a user or client.
@@ -57,13 +77,55 @@ package struct PresenceRequest: Sendable, Hashable {
 }
 
 /// The keys of the built-in requests' `data`.
-private enum DataKey: String, CaseIterable, Sendable {
-    case room, type, payload, key, user, client, recover, presence, info, limit, cursor
-    case excludeSelf = "exclude_self"
+private enum DataKey: UInt8, JSONKey {
+    case room, type, payload, key, user, client, recover, presence, info, limit, cursor, excludeSelf
+
+    var name: StaticString {
+        switch self {
+        case .room: "room"
+        case .type: "type"
+        case .payload: "payload"
+        case .key: "key"
+        case .user: "user"
+        case .client: "client"
+        case .recover: "recover"
+        case .presence: "presence"
+        case .info: "info"
+        case .limit: "limit"
+        case .cursor: "cursor"
+        case .excludeSelf: "exclude_self"
+        }
+    }
+
+    static func named(_ bytes: Span<UInt8>) -> DataKey? {
+        switch bytes.count {
+        case 3: DataKey.key.ifNamed(bytes)
+        case 4:
+            DataKey.room.ifNamed(bytes) ?? DataKey.type.ifNamed(bytes) ?? DataKey.user.ifNamed(bytes)
+                ?? DataKey.info.ifNamed(bytes)
+        case 5: DataKey.limit.ifNamed(bytes)
+        case 6: DataKey.client.ifNamed(bytes) ?? DataKey.cursor.ifNamed(bytes)
+        case 7: DataKey.payload.ifNamed(bytes) ?? DataKey.recover.ifNamed(bytes)
+        case 8: DataKey.presence.ifNamed(bytes)
+        case 12: DataKey.excludeSelf.ifNamed(bytes)
+        default: nil
+        }
+    }
 }
 
-private enum RecoverKey: String, CaseIterable, Sendable {
+private enum RecoverKey: UInt8, JSONKey {
     case epoch, offset
+
+    var name: StaticString {
+        switch self {
+        case .epoch: "epoch"
+        case .offset: "offset"
+        }
+    }
+
+    static func named(_ bytes: Span<UInt8>) -> RecoverKey? {
+        RecoverKey.epoch.ifNamed(bytes) ?? RecoverKey.offset.ifNamed(bytes)
+    }
 }
 
 extension Command {
@@ -77,38 +139,39 @@ extension Command {
 
     /// Reads the `data` of `join_room`.
     package func joinRoom() throws(RequestError) -> JoinRoomRequest {
-        let (fields, json) = try dataFields(mayBeMissing: room != nil)
+        let fields = try dataFields(mayBeMissing: roomToken != nil)
         var info: [UInt8] = []
         if let token = fields[.info], token.kind != .null {
-            guard token.range.count <= Self.maximumInfoBytes else {
+            guard token.byteCount <= Self.maximumInfoBytes else {
                 throw RequestError(.tooLarge, "data.info is over \(Self.maximumInfoBytes) bytes")
             }
-            info = Array(buffer: json.slice(token.range))
+            info = Array(buffer: message.slice(token.range))
         }
         return JoinRoomRequest(
-            room: try requiredRoom(fields, json), recover: try recoveryPoint(fields[.recover], in: json),
-            presence: try fields.flag(.presence, in: json), info: info)
+            room: try requiredRoom(fields), recover: try recoveryPoint(fields[.recover]),
+            presence: try fields.flag(.presence, in: message), info: info)
     }
 
     /// Reads the `data` of `leave_room`.
     package func leaveRoom() throws(RequestError) -> RoomName {
-        let (fields, json) = try dataFields(mayBeMissing: room != nil)
-        return try requiredRoom(fields, json)
+        let fields = try dataFields(mayBeMissing: roomToken != nil)
+        return try requiredRoom(fields)
     }
 
     /// Reads the `data` of `broadcast`.
     package func broadcast() throws(RequestError) -> BroadcastRequest {
-        let (fields, json) = try dataFields()
+        let fields = try dataFields()
+        let type = try eventType(fields)
         return BroadcastRequest(
-            room: try optionalRoom(fields, json), type: try eventType(fields, json), payload: payload(fields, json),
-            key: try shortText(.key, fields, json), excludeSelf: try fields.flag(.excludeSelf, in: json))
+            message: message, roomToken: try roomToken(fields), typeToken: type, payloadToken: fields[.payload],
+            key: try shortText(.key, fields), excludeSelf: try fields.flag(.excludeSelf, in: message))
     }
 
     /// Reads the `data` of `send`.
     package func send() throws(RequestError) -> SendRequest {
-        let (fields, json) = try dataFields()
-        let user = try fields.optionalString(.user, in: json)
-        let client = try fields.optionalString(.client, in: json)
+        let fields = try dataFields()
+        let user = try fields.optionalString(.user, in: message)
+        let client = try fields.optionalString(.client, in: message)
         let target: SendRequest.Target
         switch (user, client) {
         case (let name?, nil):
@@ -120,87 +183,86 @@ extension Command {
         default:
             throw RequestError(.badRequest, "data needs either user or client")
         }
-        return SendRequest(target: target, type: try eventType(fields, json), payload: payload(fields, json))
+        return SendRequest(target: target, type: message.text(of: try eventType(fields)), payload: payload(fields))
     }
 
     /// Reads the `data` of `presence`.
     package func presence() throws(RequestError) -> PresenceRequest {
-        let (fields, json) = try dataFields(mayBeMissing: room != nil)
-        let limit = try fields.optionalNumber(.limit, in: json) ?? UInt64(Self.defaultPresenceLimit)
+        let fields = try dataFields(mayBeMissing: roomToken != nil)
+        let limit = try fields.optionalNumber(.limit, in: message) ?? UInt64(Self.defaultPresenceLimit)
         guard (1...UInt64(Self.maximumPresenceLimit)).contains(limit) else {
             throw RequestError(.badRequest, "data.limit is not between 1 and \(Self.maximumPresenceLimit)")
         }
         return PresenceRequest(
-            room: try requiredRoom(fields, json), limit: Int(limit), cursor: try shortText(.cursor, fields, json))
+            room: try requiredRoom(fields), limit: Int(limit), cursor: try shortText(.cursor, fields))
     }
 
     // MARK: Pieces
 
-    private func dataFields(
-        mayBeMissing: Bool = false
-    ) throws(RequestError) -> (JSONFields<DataKey>, ByteBuffer) {
+    private func dataFields(mayBeMissing: Bool = false) throws(RequestError) -> JSONFields<DataKey> {
         var fields = JSONFields<DataKey>()
-        let json = dataJSON
-        do throws(JSONError) {
-            try fields.readDocument(json)
-        } catch {
-            throw RequestError(.badRequest, "data is not JSON: \(error.message) at byte \(error.offset)")
+        if let dataToken {
+            do throws(JSONError) {
+                try fields.readObject(dataToken, in: message)
+            } catch {
+                throw RequestError(.badRequest, "data is not JSON: \(error.message) at byte \(error.offset)")
+            }
         }
-        let isNull = data == nil || json.readableBytesUInt8Span.count == 4
+        let isNull = dataToken.map { $0.kind == .null } ?? true
         guard fields.isObject || (mayBeMissing && isNull) else {
-            throw RequestError(.badRequest, data == nil ? "data is missing" : "data is not an object")
+            throw RequestError(.badRequest, dataToken == nil ? "data is missing" : "data is not an object")
         }
         if let twice = fields.duplicate { throw JSONFields.problem(twice, "data.", "stands twice") }
-        return (fields, json)
+        return fields
     }
 
     /// The room in `data`; the envelope's own where `data` has none.
-    private func optionalRoom(_ fields: JSONFields<DataKey>, _ json: ByteBuffer) throws(RequestError) -> RoomName? {
-        guard let name = try fields.optionalString(.room, in: json) ?? room else { return nil }
-        return try RoomName(checking: name)
+    private func roomToken(_ fields: JSONFields<DataKey>) throws(RequestError) -> JSONToken? {
+        try fields.optionalStringToken(.room) ?? roomToken
     }
 
-    private func requiredRoom(_ fields: JSONFields<DataKey>, _ json: ByteBuffer) throws(RequestError) -> RoomName {
-        guard let room = try optionalRoom(fields, json) else {
+    private func requiredRoom(_ fields: JSONFields<DataKey>) throws(RequestError) -> RoomName {
+        guard let token = try roomToken(fields) else {
             throw RequestError(.badRequest, "data.room is missing")
         }
-        return room
+        return try RoomName(checking: message.text(of: token))
     }
 
-    private func eventType(_ fields: JSONFields<DataKey>, _ json: ByteBuffer) throws(RequestError) -> String {
-        guard let type = try fields.optionalString(.type, in: json) else {
+    private func eventType(_ fields: JSONFields<DataKey>) throws(RequestError) -> JSONToken {
+        guard let token = try fields.optionalStringToken(.type) else {
             throw RequestError(.badRequest, "data.type is missing")
         }
-        try ReservedTypes.check(eventType: type)
-        return type
+        if token.isEscaped {
+            try ReservedTypes.check(eventType: message.text(of: token))
+        } else {
+            try ReservedTypes.check(message.readableBytesUInt8Span.extracting(token.inner))
+        }
+        return token
     }
 
-    private func payload(_ fields: JSONFields<DataKey>, _ json: ByteBuffer) -> ByteBuffer {
-        fields[.payload].map { json.slice($0.range) } ?? ByteBuffer(string: "null")
+    private func payload(_ fields: JSONFields<DataKey>) -> ByteBuffer {
+        fields[.payload].map { message.slice($0.range) } ?? ByteBuffer(string: "null")
     }
 
-    private func shortText(
-        _ key: DataKey, _ fields: JSONFields<DataKey>, _ json: ByteBuffer
-    ) throws(RequestError) -> String? {
-        guard let text = try fields.optionalString(key, in: json) else { return nil }
+    private func shortText(_ key: DataKey, _ fields: JSONFields<DataKey>) throws(RequestError) -> String? {
+        guard let text = try fields.optionalString(key, in: message) else { return nil }
         guard (1...Self.maximumKeyBytes).contains(text.utf8.count) else {
-            throw RequestError(.badRequest, "data.\(key.rawValue) is not 1 to \(Self.maximumKeyBytes) bytes")
+            throw RequestError(.badRequest, "data.\(key.name) is not 1 to \(Self.maximumKeyBytes) bytes")
         }
         return text
     }
 
-    private func recoveryPoint(_ token: JSONToken?, in json: ByteBuffer) throws(RequestError) -> RecoveryPoint? {
+    private func recoveryPoint(_ token: JSONToken?) throws(RequestError) -> RecoveryPoint? {
         guard let token, token.kind != .null else { return nil }
         var fields = JSONFields<RecoverKey>()
-        let inner = json.slice(token.range)
         do throws(JSONError) {
-            try fields.readDocument(inner)
+            try fields.readObject(token, in: message)
         } catch {
             throw RequestError(.badRequest, "data.recover is not JSON: \(error.message) at byte \(error.offset)")
         }
         guard fields.isObject, fields.duplicate == nil,
-            let epoch = try fields.optionalString(.epoch, in: inner, path: "data.recover."),
-            let offset = try fields.optionalNumber(.offset, in: inner, path: "data.recover."),
+            let epoch = try fields.optionalString(.epoch, in: message, path: "data.recover."),
+            let offset = try fields.optionalNumber(.offset, in: message, path: "data.recover."),
             epoch.utf8.count <= Self.maximumKeyBytes
         else { throw RequestError(.badRequest, "data.recover is not {\"epoch\": string, \"offset\": number}") }
         return RecoveryPoint(epoch: epoch, offset: offset)

@@ -21,59 +21,80 @@ package enum CommandDecoder {
                 error: RequestError(.badRequest, "not JSON: \(error.message) at byte \(error.offset)"), id: nil,
                 type: nil)
         }
-        let id: RequestID?
-        var type: String?
+        let id: JSONToken?
         do throws(RequestError) {
             guard parts.isObject else { throw RequestError(.badRequest, "the message is not a JSON object") }
-            id = try requestID(parts[.id], in: message)
+            id = try checkedID(parts[.id])
         } catch {
             throw CommandError(error: error, id: nil, type: nil)
         }
+        var type: JSONToken?
         do throws(RequestError) {
-            let name = try self.type(parts[.type], in: message)
-            type = name
+            let token = try checkedType(parts[.type], in: message)
+            type = token
             if let twice = parts.duplicate {
-                throw RequestError(.badRequest, "\(twice.rawValue) stands twice in the envelope")
+                throw RequestError(.badRequest, "\(twice.name) stands twice in the envelope")
             }
-            let room = try parts.optionalString(.room, in: message, path: "")
+            let room = try parts.optionalStringToken(.room, path: "")
             return Command(
-                kind: CommandKind(type: name), type: name, id: id, data: parts[.data].map { message.slice($0.range) },
-                room: room)
+                kind: kind(token, in: message), message: message, typeToken: token, idToken: id,
+                dataToken: parts[.data], roomToken: room)
         } catch {
-            throw CommandError(error: error, id: id, type: type)
+            throw CommandError(
+                error: error, id: id.map { RequestID(json: message.slice($0.range)) },
+                type: type.map { message.text(of: $0) })
         }
     }
 
-    private static func requestID(
-        _ token: JSONToken?, in message: ByteBuffer
-    ) throws(RequestError) -> RequestID? {
+    private static func kind(_ type: JSONToken, in message: ByteBuffer) -> CommandKind {
+        guard type.isEscaped else { return CommandKind(message.readableBytesUInt8Span.extracting(type.inner)) }
+        return CommandKind(type: message.text(of: type))
+    }
+
+    private static func checkedID(_ token: JSONToken?) throws(RequestError) -> JSONToken? {
         guard let token, token.kind != .null else { return nil }
         guard token.kind == .string || token.kind == .number else {
             throw RequestError(.badRequest, "id is neither a string nor a number")
         }
-        guard token.range.count <= maximumIDBytes else {
+        guard token.byteCount <= maximumIDBytes else {
             throw RequestError(.badRequest, "id is over \(maximumIDBytes) bytes")
         }
-        return RequestID(json: message.slice(token.range))
+        return token
     }
 
-    private static func type(_ token: JSONToken?, in message: ByteBuffer) throws(RequestError) -> String {
+    private static func checkedType(_ token: JSONToken?, in message: ByteBuffer) throws(RequestError) -> JSONToken {
         guard let token else { throw RequestError(.badRequest, "type is missing") }
         guard token.kind == .string else { throw RequestError(.badRequest, "type is not a string") }
-        // Before it is unescaped; an escape never makes a string longer.
-        guard token.range.count <= 6 * maximumTypeBytes + 2 else {
+        var length = token.inner.count
+        // Before it is unescaped; an escape never makes a string longer, and at most six bytes are one.
+        if token.isEscaped, length <= 6 * maximumTypeBytes { length = message.text(of: token).utf8.count }
+        guard length > 0 else { throw RequestError(.badRequest, "type is empty") }
+        guard length <= maximumTypeBytes else {
             throw RequestError(.badRequest, "type is over \(maximumTypeBytes) bytes")
         }
-        let name = message.text(of: token)
-        guard !name.isEmpty else { throw RequestError(.badRequest, "type is empty") }
-        guard name.utf8.count <= maximumTypeBytes else {
-            throw RequestError(.badRequest, "type is over \(maximumTypeBytes) bytes")
-        }
-        return name
+        return token
     }
 }
 
 /// The keys of an envelope.
-enum EnvelopeKey: String, CaseIterable, Sendable {
+enum EnvelopeKey: UInt8, JSONKey {
     case type, data, id, room
+
+    var name: StaticString {
+        switch self {
+        case .type: "type"
+        case .data: "data"
+        case .id: "id"
+        case .room: "room"
+        }
+    }
+
+    static func named(_ bytes: Span<UInt8>) -> EnvelopeKey? {
+        switch bytes.count {
+        case 2: EnvelopeKey.id.ifNamed(bytes)
+        case 4:
+            EnvelopeKey.type.ifNamed(bytes) ?? EnvelopeKey.data.ifNamed(bytes) ?? EnvelopeKey.room.ifNamed(bytes)
+        default: nil
+        }
+    }
 }

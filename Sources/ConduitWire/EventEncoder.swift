@@ -18,23 +18,57 @@ package enum EventEncoder {
         envelope(type: type, data: payload, room: room, offset: offset)
     }
 
-    /// Answers `ping`; `timestamp` is the raw JSON of its data.
-    package static func pong(timestamp: ByteBuffer, id: RequestID?) -> ServerMessage {
-        envelope("pong", id, size: 48 + timestamp.readableBytes) {
-            $0.writeStaticString("{\"timestamp\":")
-            $0.writeImmutableBuffer(timestamp)
-            $0.writeStaticString("}")
+    /// A broadcast as its recipients read it: what the sender wrote, copied once.
+    package static func event(for request: BroadcastRequest) -> ServerMessage {
+        let message = request.message
+        var writer = ServerMessageWriter(capacity: 40 + message.readableBytes)
+        writer.buffer.writeStaticString("{\"type\":")
+        writer.buffer.writeText(request.typeToken, of: message)
+        writer.buffer.writeStaticString(",\"data\":")
+        writer.buffer.writeValue(request.payloadToken, of: message)
+        if let room = request.roomToken {
+            writer.buffer.writeStaticString(",\"room\":")
+            writer.buffer.writeText(room, of: message)
+        }
+        writer.buffer.writeStaticString("}")
+        return writer.finish()
+    }
+
+    // MARK: Answers that echo a request: a whole frame, appended.
+
+    /// Answers `ping` with its data as the timestamp.
+    package static func writePong(to command: Command, into buffer: inout ByteBuffer) {
+        buffer.writeTextFrame { buffer in
+            buffer.writeStaticString("{\"type\":\"pong\",\"data\":{\"timestamp\":")
+            buffer.writeValue(command.dataToken, of: command.message)
+            buffer.writeStaticString("}")
+            buffer.writeEnd(of: command)
         }
     }
 
     /// Answers `echo`: the raw JSON of its data as a string.
-    package static func echo(original: ByteBuffer, id: RequestID?) -> ServerMessage {
-        envelope("echo", id, size: 64 + original.readableBytes * 5 / 4) {
-            $0.writeStaticString("{\"original\":")
-            $0.writeJSONString(original)
-            $0.writeStaticString("}")
+    package static func writeEcho(of command: Command, into buffer: inout ByteBuffer) {
+        buffer.writeTextFrame { buffer in
+            buffer.writeStaticString("{\"type\":\"echo\",\"data\":{\"original\":")
+            if let data = command.dataToken {
+                buffer.writeJSONString(data.range, of: command.message)
+            } else {
+                buffer.writeStaticString("\"null\"")
+            }
+            buffer.writeStaticString("}")
+            buffer.writeEnd(of: command)
         }
     }
+
+    /// Answers `broadcast` with an id.
+    package static func writeAck(of command: Command, into buffer: inout ByteBuffer) {
+        buffer.writeTextFrame { buffer in
+            buffer.writeStaticString("{\"type\":\"ack\",\"data\":{}")
+            buffer.writeEnd(of: command)
+        }
+    }
+
+    // MARK: Answers
 
     /// Answers `join_room`.
     package static func roomJoined(_ room: RoomName, id: RequestID?) -> ServerMessage {
@@ -44,11 +78,6 @@ package enum EventEncoder {
     /// Answers `leave_room`.
     package static func roomLeft(_ room: RoomName, id: RequestID?) -> ServerMessage {
         roomOnly("room_left", room, id)
-    }
-
-    /// Answers `broadcast` with an id.
-    package static func ack(id: RequestID) -> ServerMessage {
-        envelope("ack", id, size: 24) { $0.writeStaticString("{}") }
     }
 
     /// Answers `send` with an id.
@@ -135,4 +164,29 @@ package enum ReconnectReason: String, Sendable, CaseIterable {
     case drain
     /// Another node has more room.
     case rebalance
+}
+
+extension ByteBuffer {
+    /// Appends the string at `token` as it stands in a request, or in our own way of escaping.
+    fileprivate mutating func writeText(_ token: JSONToken, of message: ByteBuffer) {
+        if token.isEscaped {
+            writeJSONString(message.text(of: token))
+        } else {
+            writeRange(token.range, of: message)
+        }
+    }
+
+    /// Appends the raw JSON at `token`; `null` for none.
+    fileprivate mutating func writeValue(_ token: JSONToken?, of message: ByteBuffer) {
+        if let token { writeRange(token.range, of: message) } else { writeStaticString("null") }
+    }
+
+    /// Appends what ends an answer: the request's `id`, if it has one.
+    fileprivate mutating func writeEnd(of command: Command) {
+        if let id = command.idToken {
+            writeStaticString(",\"id\":")
+            writeRange(id.range, of: command.message)
+        }
+        writeStaticString("}")
+    }
 }

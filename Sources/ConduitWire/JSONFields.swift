@@ -1,9 +1,27 @@
 import ConduitCore
 import NIOCore
 
-/// The members of one JSON object that have a known name: a place for each key of `Key`, no dictionary.
-struct JSONFields<Key: RawRepresentable & CaseIterable & Hashable & Sendable> where Key.RawValue == String {
-    private var tokens: [(key: Key, token: JSONToken)] = []
+/// A known member of an object: told by its bytes, without building a string.
+protocol JSONKey: Sendable, Hashable {
+    /// The key's own place, 0..<12.
+    var ordinal: Int { get }
+    /// As it is written in JSON.
+    var name: StaticString { get }
+    /// The key of this name; `nil` for a name that means nothing here.
+    static func named(_ bytes: Span<UInt8>) -> Self?
+}
+
+extension JSONKey where Self: RawRepresentable, RawValue == UInt8 {
+    var ordinal: Int { Int(rawValue) }
+
+    /// This key if it is the one that is written with `bytes`.
+    func ifNamed(_ bytes: Span<UInt8>) -> Self? { bytes.equals(name) ? self : nil }
+}
+
+/// The members of one JSON object that have a known name: a place for each key of `Key`, nothing on the heap.
+struct JSONFields<Key: JSONKey> {
+    private var tokens = InlineArray<12, JSONToken>(repeating: JSONToken(kind: .null, range: 0..<0, isEscaped: false))
+    private var present: UInt16 = 0
     /// A known key that stood twice.
     private(set) var duplicate: Key?
     /// Whether there was an object at all.
@@ -11,8 +29,7 @@ struct JSONFields<Key: RawRepresentable & CaseIterable & Hashable & Sendable> wh
 
     /// The value of `key`, if it stands there.
     subscript(_ key: Key) -> JSONToken? {
-        for entry in tokens where entry.key == key { return entry.token }
-        return nil
+        present & (1 << UInt16(key.ordinal)) == 0 ? nil : tokens[key.ordinal]
     }
 
     /// Reads a whole document. All of it is checked; members are found if it is an object.
@@ -27,51 +44,87 @@ struct JSONFields<Key: RawRepresentable & CaseIterable & Hashable & Sendable> wh
             return
         }
         isObject = true
+        try readMembers(bytes, &scanner, in: document)
+        try scanner.end(bytes)
+    }
+
+    /// Reads the members of an object that is part of a document which was checked before.
+    mutating func readObject(_ object: JSONToken, in document: ByteBuffer) throws(JSONError) {
+        guard object.kind == .object else { return }
+        let bytes = document.readableBytesUInt8Span
+        var scanner = JSONScanner(offset: object.range.lowerBound)
+        try scanner.enterObject(bytes)
+        isObject = true
+        try readMembers(bytes, &scanner, in: document)
+    }
+
+    private mutating func readMembers(
+        _ bytes: Span<UInt8>, _ scanner: inout JSONScanner, in document: ByteBuffer
+    ) throws(JSONError) {
         var isFirst = true
         while let key = try scanner.nextKey(bytes, isFirst: isFirst) {
             isFirst = false
             let value = try scanner.value(bytes, depth: 1)
-            guard let known = Self.key(key, in: document) else { continue }
-            if self[known] == nil {
-                tokens.append((known, value))
+            guard let known = Self.key(key, bytes, in: document) else { continue }
+            let bit: UInt16 = 1 << UInt16(known.ordinal)
+            if present & bit == 0 {
+                present |= bit
+                tokens[known.ordinal] = value
             } else {
                 duplicate = known
             }
         }
-        try scanner.end(bytes)
     }
 
-    private static func key(_ token: JSONToken, in document: ByteBuffer) -> Key? {
-        // Our keys are short, so that their strings need no heap; longer ones are not ours. Escapes make six of one.
-        guard token.range.count <= (token.isEscaped ? 92 : 17) else { return nil }
-        return Key(rawValue: document.text(of: token))
+    private static func key(_ token: JSONToken, _ bytes: Span<UInt8>, in document: ByteBuffer) -> Key? {
+        guard token.isEscaped else { return Key.named(bytes.extracting(token.inner)) }
+        // Escapes make six bytes of one; no key of ours has more than twelve.
+        guard token.byteCount <= 92 else { return nil }
+        var name = document.text(of: token)
+        return name.withUTF8 { raw in unsafe Key.named(raw.span) }
     }
 
     // MARK: Typed reading; `path` begins the field's name in errors.
 
     func optionalString(_ key: Key, in document: ByteBuffer, path: String = "data.") throws(RequestError) -> String? {
+        try optionalStringToken(key, path: path).map { document.text(of: $0) }
+    }
+
+    /// Where a string stands.
+    func optionalStringToken(_ key: Key, path: String = "data.") throws(RequestError) -> JSONToken? {
         guard let token = self[key], token.kind != .null else { return nil }
         guard token.kind == .string else { throw Self.problem(key, path, "is not a string") }
-        return document.text(of: token)
+        return token
     }
 
     func flag(_ key: Key, in document: ByteBuffer) throws(RequestError) -> Bool {
         guard let token = self[key], token.kind != .null else { return false }
         guard token.kind == .bool else { throw Self.problem(key, "data.", "is not true or false") }
-        return token.range.count == 4
+        return token.byteCount == 4
     }
 
     /// A whole number that is not negative.
     func optionalNumber(_ key: Key, in document: ByteBuffer, path: String = "data.") throws(RequestError) -> UInt64? {
         guard let token = self[key], token.kind != .null else { return nil }
-        guard token.kind == .number, token.range.count <= 20,
-            let text = document.getString(at: document.readerIndex + token.range.lowerBound, length: token.range.count),
+        guard token.kind == .number, token.byteCount <= 20,
+            let text = document.getString(at: document.readerIndex + token.range.lowerBound, length: token.byteCount),
             let number = UInt64(text)
         else { throw Self.problem(key, path, "is not a whole number from 0") }
         return number
     }
 
     static func problem(_ key: Key, _ path: String, _ what: String) -> RequestError {
-        RequestError(.badRequest, "\(path)\(key.rawValue) \(what)")
+        RequestError(.badRequest, "\(path)\(key.name) \(what)")
+    }
+}
+
+extension Span<UInt8> {
+    /// Whether these are the bytes of `text`.
+    func equals(_ text: StaticString) -> Bool {
+        guard count == text.utf8CodeUnitCount else { return false }
+        // Unsafe: a static string's bytes are there for good, and as many as it says.
+        let other = unsafe text.utf8Start
+        for index in indices where unsafe self[index] != other[index] { return false }
+        return true
     }
 }

@@ -12,17 +12,31 @@ package struct JSONError: Error, Hashable, Sendable {
 }
 
 /// What a JSON value is.
-package enum JSONKind: Sendable, Hashable {
+package enum JSONKind: UInt8, Sendable, Hashable {
     case object, array, string, number, bool, null
 }
 
 /// A JSON value or key found in a document: where it stands, nothing of what it holds.
 package struct JSONToken: Sendable, Hashable {
     package let kind: JSONKind
-    /// Its bytes; a string's include the quotes.
-    package let range: Range<Int>
     /// Whether a string has a backslash in it.
     package let isEscaped: Bool
+    private let start: UInt32
+    private let end: UInt32
+
+    init(kind: JSONKind, range: Range<Int>, isEscaped: Bool) {
+        self.kind = kind
+        self.isEscaped = isEscaped
+        self.start = UInt32(truncatingIfNeeded: range.lowerBound)
+        self.end = UInt32(truncatingIfNeeded: range.upperBound)
+    }
+
+    /// Its bytes; a string's include the quotes.
+    package var range: Range<Int> { Int(start)..<Int(end) }
+    /// How many bytes those are.
+    package var byteCount: Int { Int(end &- start) }
+    /// A string's bytes between the quotes.
+    var inner: Range<Int> { Int(start) + 1..<Int(end) - 1 }
 }
 
 /// Walks over JSON (RFC 8259, strict) and says where values begin and end, without building any.
@@ -222,12 +236,13 @@ package struct JSONScanner: Sendable {
         var isEscaped = false
         var index = offset &+ 1
         while index < count {
-            // Eight bytes at a time while none is a quote, a backslash or a control character. The load is
-            // bounds-checked; any bits make a UInt64.
-            while index &+ 8 <= count,
-                unsafe !Self.hasSpecialByte(raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
-            {
-                index &+= 8
+            // Eight bytes at a time up to a quote, a backslash or a control character. The load is bounds-checked; any
+            // bits make a UInt64.
+            while index &+ 8 <= count {
+                let word = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+                let plain = Self.specialBytes(UInt64(littleEndian: word)).trailingZeroBitCount >> 3
+                index &+= plain
+                if plain < 8 { break }
             }
             guard index < count else { break }
             switch bytes[index] {
@@ -246,14 +261,15 @@ package struct JSONScanner: Sendable {
         throw failure("unexpected end of a string", at: count)
     }
 
-    /// Whether a byte of `word` is below 0x20, a quote or a backslash.
-    private static func hasSpecialByte(_ word: UInt64) -> Bool {
+    /// The top bit of each byte of `word` that is below 0x20, a quote or a backslash. Of what is above the first such
+    /// byte (counted from the lowest) nothing is said; 0 means none.
+    static func specialBytes(_ word: UInt64) -> UInt64 {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let tops: UInt64 = 0x8080_8080_8080_8080
         let quotes = word ^ (ones &* 0x22)
         let backslashes = word ^ (ones &* 0x5C)
         let controls = (word &- (ones &* 0x20)) & ~word
-        return (controls | ((quotes &- ones) & ~quotes) | ((backslashes &- ones) & ~backslashes)) & tops != 0
+        return (controls | ((quotes &- ones) & ~quotes) | ((backslashes &- ones) & ~backslashes)) & tops
     }
 
     /// Checks the escape at `index` and returns where it ends.

@@ -64,19 +64,7 @@ extension ByteBuffer {
     }
 
     /// Appends bytes of UTF-8 as a JSON string.
-    package mutating func writeJSONString(_ bytes: ByteBuffer) {
-        writeInteger(UInt8(ascii: "\""))
-        // In runs: what needs no escape is copied as it is.
-        var start = 0
-        let span = bytes.readableBytesUInt8Span
-        for index in span.indices where Self.needsEscape(span[index]) {
-            writeImmutableBuffer(bytes.slice(start..<index))
-            writeEscaped(span[index])
-            start = index + 1
-        }
-        writeImmutableBuffer(bytes.slice(start..<span.count))
-        writeInteger(UInt8(ascii: "\""))
-    }
+    package mutating func writeJSONString(_ bytes: ByteBuffer) { writeJSONString(0..<bytes.readableBytes, of: bytes) }
 
     private static func needsEscape(_ byte: UInt8) -> Bool {
         byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")

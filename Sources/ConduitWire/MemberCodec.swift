@@ -3,13 +3,29 @@ package import NIOCore
 
 /// The JSON of a roster's member: in answers, in `presence_diff`, and as the value in Redis.
 package enum MemberCodec {
-    private enum Key: String, CaseIterable, Sendable {
-        case client = "client_id"
-        case user = "user_id"
-        case info
-        case node = "node_id"
-        case joinedAt = "joined_at"
-        case reason
+    private enum Key: UInt8, JSONKey {
+        case client, user, info, node, joinedAt, reason
+
+        var name: StaticString {
+            switch self {
+            case .client: "client_id"
+            case .user: "user_id"
+            case .info: "info"
+            case .node: "node_id"
+            case .joinedAt: "joined_at"
+            case .reason: "reason"
+            }
+        }
+
+        static func named(_ bytes: Span<UInt8>) -> Key? {
+            switch bytes.count {
+            case 4: Key.info.ifNamed(bytes)
+            case 6: Key.reason.ifNamed(bytes)
+            case 7: Key.user.ifNamed(bytes) ?? Key.node.ifNamed(bytes)
+            case 9: Key.client.ifNamed(bytes) ?? Key.joinedAt.ifNamed(bytes)
+            default: nil
+            }
+        }
     }
 
     /// `{"client_id","user_id","info","node_id","joined_at"}`.

@@ -4,8 +4,9 @@ package import NIOCore
 /// Turns the bytes of one connection into WebSocket messages (RFC 6455 section 5) and refuses everything else.
 ///
 /// A value: feed it the receive buffer and take events until it returns `nil`. It copies payloads out while it
-/// unmasks them, so the receive buffer can be shared by all connections of a loop, and it keeps only what is
-/// unfinished: an idle parser owns no memory. It never reserves what a length field claims before the bytes are there.
+/// unmasks them, so the receive buffer can be shared by all connections of a loop. A message that is whole in the receive
+/// buffer goes through a scratch buffer that all of them share too, so it allocates nothing; what is unfinished is kept
+/// in a ``WebSocketFrameAssembler``, which an idle parser doesn't have.
 package struct WebSocketFrameParser: Sendable {
     /// Which end of the connection parses; clients mask, servers don't.
     package enum Role: Sendable {
@@ -26,20 +27,10 @@ package struct WebSocketFrameParser: Sendable {
 
     private let limit: Int
     private let role: Role
-    /// A header that arrived in part.
-    private var partial = PartialHeader()
-    /// The frame whose payload is awaited.
-    private var frame: FrameHeader?
-    /// Bytes of `frame`'s payload that were taken.
-    private var taken = 0
-    /// The fragments so far; opcode ``Opcode/continuation`` when there is no message.
-    private var message = ByteBuffer()
-    private var messageOpcode = Opcode.continuation
-    private var validator = UTF8Validator()
-    /// The payload of a control frame so far; it may stand between the fragments of a message.
-    private var control = ByteBuffer()
     /// A close frame or an error was seen.
     private var isFinished = false
+    /// Empty, or the one that has something unfinished.
+    private var assembler: ContiguousArray<WebSocketFrameAssembler> = []
 
     /// A parser that accepts messages of up to `maximumMessageBytes`, all fragments together.
     package init(maximumMessageBytes: Int, role: Role = .server) {
@@ -48,139 +39,69 @@ package struct WebSocketFrameParser: Sendable {
     }
 
     /// Whether a message or frame has begun and is not complete; a read deadline applies while it is so.
-    package var hasUnfinishedMessage: Bool {
-        partial.count > 0 || frame != nil || messageOpcode != .continuation
-    }
+    package var hasUnfinishedMessage: Bool { assembler.first?.hasUnfinishedMessage ?? false }
 
     /// Memory that is held for what is unfinished.
-    package var reservedBytes: Int { message.storageCapacity + control.storageCapacity }
+    package var reservedBytes: Int { assembler.first?.reservedBytes ?? 0 }
 
     /// Takes bytes from `input` until one event is complete; `nil` when they are used up.
     ///
     /// After an error or a close event the parser swallows what follows and returns `nil`.
     package mutating func next(from input: inout ByteBuffer) throws(WebSocketError) -> Event? {
-        do throws(WebSocketError) {
-            while !isFinished {
-                if frame == nil {
-                    guard let header = try nextHeader(from: &input) else { return nil }
-                    try begin(header)
-                }
-                guard let header = frame else { return nil }
-                try takePayload(of: header, from: &input)
-                guard taken == header.length else { return nil }
-                frame = nil
-                if let event = try finish(header) { return event }
-            }
-        } catch {
-            finishForGood()
+        var scratch = ByteBuffer()
+        return try next(from: &input, scratch: &scratch)
+    }
+
+    /// As ``next(from:)``; a message that is whole in `input` is `scratch` itself, to be let go of before the next call.
+    /// Who keeps it costs the next message an allocation.
+    package mutating func next(
+        from input: inout ByteBuffer, scratch: inout ByteBuffer
+    ) throws(WebSocketError) -> Event? {
+        guard !isFinished else {
             input.moveReaderIndex(to: input.writerIndex)
+            return nil
+        }
+        if assembler.isEmpty {
+            guard input.readableBytes > 0 else { return nil }
+            do throws(WebSocketError) {
+                if let event = try wholeMessage(from: &input, scratch: &scratch) { return event }
+            } catch {
+                isFinished = true
+                input.moveReaderIndex(to: input.writerIndex)
+                throw error
+            }
+            assembler.append(WebSocketFrameAssembler(maximumMessageBytes: limit, role: role))
+        }
+        do throws(WebSocketError) {
+            let event = try assembler[0].next(from: &input)
+            isFinished = assembler[0].isFinished
+            if isFinished || !assembler[0].hasUnfinishedMessage { assembler = [] }
+            return event
+        } catch {
+            isFinished = true
+            assembler = []
             throw error
         }
-        input.moveReaderIndex(to: input.writerIndex)
-        return nil
     }
 
-    // MARK: Headers
-
-    private mutating func nextHeader(from input: inout ByteBuffer) throws(WebSocketError) -> FrameHeader? {
-        if partial.count == 0 {
-            if let (header, length) = try FrameHeader.parse(input.readableBytesUInt8Span, role: role) {
-                input.moveReaderIndex(forwardBy: length)
-                return header
-            }
+    /// The usual case: an unfragmented message whose frame is whole in the receive buffer. `nil` for all others, and
+    /// then nothing was taken.
+    private func wholeMessage(
+        from input: inout ByteBuffer, scratch: inout ByteBuffer
+    ) throws(WebSocketError) -> Event? {
+        // An illegal header is the assembler's to refuse.
+        guard let (header, length) = try? FrameHeader.parse(input.readableBytesUInt8Span, role: role), header.isFinal,
+            header.opcode == .text || header.opcode == .binary, header.length <= limit,
+            input.readableBytes - length >= header.length
+        else { return nil }
+        input.moveReaderIndex(forwardBy: length)
+        scratch.clear()
+        scratch.writeUnmasked(from: &input, count: header.length, mask: header.mask, position: 0)
+        guard header.opcode == .text else { return .binary(scratch) }
+        guard UTF8Validator.isValid(scratch.readableBytesUInt8Span) else {
+            throw WebSocketError(.invalidText, "text is not UTF-8")
         }
-        // Rare: the header is split over two reads. It has at most 14 bytes.
-        while let byte = input.readInteger(as: UInt8.self) {
-            partial.append(byte)
-            // A copy of 15 bytes, since a span may not be borrowed from what it decides to change.
-            let known = partial
-            if let (header, _) = try FrameHeader.parse(
-                known.storage.span.extracting(first: Int(known.count)), role: role)
-            {
-                partial = PartialHeader()
-                return header
-            }
-        }
-        return nil
-    }
-
-    private mutating func begin(_ header: FrameHeader) throws(WebSocketError) {
-        if !header.opcode.isControl {
-            switch (header.opcode, messageOpcode) {
-            case (.continuation, .continuation):
-                throw WebSocketError(.protocolError, "continuation without a message")
-            case (.continuation, _):
-                break
-            case (_, .continuation):
-                messageOpcode = header.opcode
-                validator = UTF8Validator()
-            default:
-                throw WebSocketError(.protocolError, "new message inside a fragmented one")
-            }
-            guard header.length <= limit - message.readableBytes else {
-                throw WebSocketError(.tooLarge, "message over \(limit) bytes")
-            }
-        }
-        frame = header
-        taken = 0
-    }
-
-    // MARK: Payloads
-
-    private mutating func takePayload(of header: FrameHeader, from input: inout ByteBuffer) throws(WebSocketError) {
-        let count = min(header.length - taken, input.readableBytes)
-        guard count > 0 else { return }
-        if header.opcode.isControl {
-            control.writeUnmasked(from: &input, count: count, mask: header.mask, position: taken)
-        } else {
-            let start = message.readableBytes
-            message.writeUnmasked(from: &input, count: count, mask: header.mask, position: taken)
-            if messageOpcode == .text {
-                var check = validator
-                let isValid = check.consume(message.readableBytesUInt8Span.extracting(start..<start + count))
-                validator = check
-                guard isValid else { throw WebSocketError(.invalidText, "text is not UTF-8") }
-            }
-        }
-        taken += count
-    }
-
-    private mutating func finish(_ header: FrameHeader) throws(WebSocketError) -> Event? {
-        if header.opcode.isControl {
-            let payload = control
-            control = ByteBuffer()
-            switch header.opcode {
-            case .ping: return .ping(payload)
-            case .pong: return .pong(payload)
-            default: return try close(payload)
-            }
-        }
-        guard header.isFinal else { return nil }
-        guard validator.isComplete else { throw WebSocketError(.invalidText, "text ends inside a character") }
-        let opcode = messageOpcode
-        let payload = message
-        message = ByteBuffer()
-        messageOpcode = .continuation
-        return opcode == .text ? .text(payload) : .binary(payload)
-    }
-
-    private mutating func close(_ payload: ByteBuffer) throws(WebSocketError) -> Event {
-        var reason = payload
-        guard payload.readableBytes > 0 else {
-            finishForGood()
-            return .close(code: nil, reason: payload)
-        }
-        guard let code = reason.readInteger(as: UInt16.self) else {
-            throw WebSocketError(.protocolError, "close frame of one byte")
-        }
-        guard Self.mayBeSent(closeCode: code) else {
-            throw WebSocketError(.protocolError, "close code \(code) may not be sent")
-        }
-        guard UTF8Validator.isValid(reason.readableBytesUInt8Span) else {
-            throw WebSocketError(.invalidText, "close reason is not UTF-8")
-        }
-        finishForGood()
-        return .close(code: code, reason: reason)
+        return .text(scratch)
     }
 
     /// RFC 6455 section 7.4 and the IANA registry: 1004, 1005, 1006 and 1015 never stand in a frame.
@@ -189,26 +110,5 @@ package struct WebSocketFrameParser: Sendable {
         case 1000...1003, 1007...1014, 3000...4999: true
         default: false
         }
-    }
-
-    private mutating func finishForGood() {
-        isFinished = true
-        partial = PartialHeader()
-        frame = nil
-        message = ByteBuffer()
-        messageOpcode = .continuation
-        control = ByteBuffer()
-    }
-}
-
-/// The first bytes of a header that was split over two reads.
-private struct PartialHeader: Sendable {
-    private(set) var storage = InlineArray<14, UInt8>(repeating: 0)
-    private(set) var count: UInt8 = 0
-
-    mutating func append(_ byte: UInt8) {
-        // A header is complete with its 14th byte, so there is always room; the subscript checks it again.
-        storage[Int(count)] = byte
-        count += 1
     }
 }

@@ -17,7 +17,7 @@ extension ConfigurationKey {
             default: "",
             "Name of this node, unique in its cluster; empty makes one from the host name and four random characters."),
         ConfigurationKey(
-            "node.event-loops", .integer(0...64), default: "0", "Threads that carry connections; 0 is one a core."),
+            "node.event-loops", .integer(0...64), default: "0", "Threads that carry connections; 0 is one for each core that the process may use."),
     ]
 
     private static let http: [ConfigurationKey] = [

@@ -1,0 +1,98 @@
+import ConduitCore
+import NIOCore
+
+/// From the outbox to the sockets: each touched client once a turn, directly where its socket takes it.
+extension Shard {
+    /// Members of a very large room that are served before the loop looks at its sockets again: about 2 ms.
+    private static let slice = 256
+
+    /// Writes what this turn has brought. Members of very large rooms get theirs in slices, so that nobody else's
+    /// messages wait for all of them.
+    func writeOutbox() {
+        outbox.seal()
+        while let write = outbox.nextUrgent() { self.write(write) }
+        var rest = outbox.isHeavy ? Int.max : Self.slice
+        while rest > 0, let write = outbox.nextBulk() {
+            self.write(write)
+            rest -= 1
+        }
+        outbox.reset()
+        if outbox.hasBulk { yield?.schedule() }
+    }
+
+    private func write(_ write: Outbox.Write) {
+        let slot = Int(write.client)
+        let descriptor = clients.descriptors[slot]
+        guard descriptor >= 0 else { return writeThroughChannel(write) }
+        switch DirectSend.send(write.bytes, to: descriptor) {
+        case .sent(write.bytes.readableBytes): count(write)
+        case .sent(let count): stalled(write, taken: count)
+        case .failed: failed(write)
+        }
+    }
+
+    private func count(_ write: Outbox.Write) {
+        statistics.deliveries += UInt64(write.messages)
+        statistics.bytesOut += UInt64(write.bytes.readableBytes)
+    }
+
+    /// The socket is full: the rest goes through the channel, and all that follows until the channel holds nothing.
+    private func stalled(_ write: Outbox.Write, taken count: Int) {
+        clients.descriptors[Int(write.client)] = ClientTable.noDescriptor
+        guard let client = clients[write.client], let context = client.context else {
+            return drop("client_gone", write.messages)
+        }
+        self.count(write)
+        var rest = write.bytes
+        rest.moveReaderIndex(forwardBy: count)
+        hand(rest, to: client, context)
+    }
+
+    private func failed(_ write: Outbox.Write) {
+        drop("client_gone", write.messages)
+        clients.descriptors[Int(write.client)] = ClientTable.noDescriptor
+        clients[write.client]?.context?.close(promise: nil)
+    }
+
+    private func writeThroughChannel(_ write: Outbox.Write) {
+        guard let client = clients[write.client], let context = client.context else {
+            return drop("client_gone", write.messages)
+        }
+        // What the channel held is written: from now on directly again.
+        if client.descriptor >= 0, pendingBytes(of: context) == 0 {
+            clients.descriptors[Int(write.client)] = client.descriptor
+            return self.write(write)
+        }
+        count(write)
+        hand(write.bytes, to: client, context)
+    }
+
+    private func hand(_ bytes: ByteBuffer, to client: Client, _ context: ChannelHandlerContext) {
+        context.writeAndFlush(client.wrapOutboundOut(bytes), promise: nil)
+        client.writtenBytes &+= UInt64(bytes.readableBytes)
+        // Asked only once the socket has stopped taking: the common case pays one load.
+        if !context.channel.isWritable { checkPending(of: client, context) }
+    }
+
+    private func checkPending(of client: Client, _ context: ChannelHandlerContext) {
+        let pending = pendingBytes(of: context)
+        noteProgress(of: client, pending: pending, now)
+        clients.look(at: client, by: now + Self.blockedInterval)
+        // What it asks for now would only wait behind that.
+        pause(client)
+        if pending > configuration.pendingBytes { close(client, .slowConsumer) }
+    }
+
+    /// Notes when the socket has last taken anything.
+    func noteProgress(of client: Client, pending: Int, _ now: Int64) {
+        let taken = client.writtenBytes &- UInt64(max(0, pending))
+        if client.blockedSince == nil || taken != client.takenBytes { client.blockedSince = now }
+        client.takenBytes = taken
+    }
+
+    /// Bytes that the channel holds because the socket takes none.
+    func pendingBytes(of context: ChannelHandlerContext) -> Int {
+        guard let options = context.channel.syncOptions else { return 0 }
+        return (try? options.getOption(.bufferedWritableBytes)) ?? 0
+    }
+}

@@ -41,7 +41,9 @@ bench-sweep: install ## Measure how cost grows with members, bytes, rooms and no
 	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench --sweep $(if $(SAVE),--save '$(SAVE)')
 
 # The scratch path is shared with the release build, so that only the benchmarks themselves are compiled.
+# SwiftPM does not look for new files of a package that is only depended on, unless it has to plan the build.
 bench-micro: install ## Measure single steps of a message: time and allocations of each
+	@rm -f .build/release.yaml
 	swift build -c release --package-path Benchmarks --scratch-path .build --product ConduitMicro
 	@mkdir -p Benchmarks/results
 	@.build/release/ConduitMicro $(if $(ONLY),--only '$(ONLY)') --json Benchmarks/results/$(or $(SAVE),latest-micro).json

@@ -34,26 +34,34 @@ enum Sample {
 func measureBytes(_ harness: inout Harness) throws {
     for (label, bytes) in [("100 B", 100), ("1 KB", 1_000), ("16 KB", 16_000)] {
         let request = Sample.broadcast(bytes)
-        try harness.measure("decode a broadcast, \(label)") { count in
-            for _ in 0..<count { keep(try CommandDecoder.decode(request)) }
-        }
-        let payload = ByteBuffer(string: Sample.payload(bytes))
-        let room = RoomName("room-1")
-        harness.measure("encode an event, \(label)") { count in
-            for _ in 0..<count { keep(EventEncoder.event(type: "m", payload: payload, room: room)) }
-        }
         let frame = Sample.frame(request)
         var parser = WebSocketFrameParser(maximumMessageBytes: 1 << 20)
+        var scratch = ByteBuffer()
         try harness.measure("parse and unmask a frame, \(label)") { count in
             for _ in 0..<count {
                 var input = frame
-                keep(try parser.next(from: &input))
+                keep(try parser.next(from: &input, scratch: &scratch))
             }
         }
+        try harness.measure("scan the envelope, \(label)") { count in
+            for _ in 0..<count { keep(try CommandDecoder.decode(request)) }
+        }
+        let command = try CommandDecoder.decode(request)
+        try harness.measure("scan the broadcast in it, \(label)") { count in
+            for _ in 0..<count { keep(try command.broadcast()) }
+        }
+        let broadcast = try command.broadcast()
+        harness.measure("encode its event, \(label)") { count in
+            for _ in 0..<count { keep(EventEncoder.event(for: broadcast)) }
+        }
     }
-    let data = ByteBuffer(string: Sample.payload(100))
-    harness.measure("encode an echo, 100 B") { count in
-        for _ in 0..<count { keep(EventEncoder.echo(original: data, id: nil)) }
+    let echo = try CommandDecoder.decode(ByteBuffer(string: #"{"type":"echo","data":\#(Sample.payload(100))}"#))
+    var answers = ByteBuffer()
+    harness.measure("encode the answer to an echo, 100 B") { count in
+        for _ in 0..<count {
+            answers.clear()
+            EventEncoder.writeEcho(of: echo, into: &answers)
+        }
     }
     try measureBus(&harness)
 }

@@ -58,10 +58,12 @@ let package = Package(
             name: "ConduitRedis",
             dependencies: ["CHiredis", "ConduitTelemetry", nio, posix, ssl, logging],
             swiftSettings: strict),
+        // What Linux has and Swift's Glibc module leaves out: epoll.
+        .systemLibrary(name: "CLinux"),
         // Everything local to one node.
         .target(
             name: "ConduitHub",
-            dependencies: ["ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging],
+            dependencies: ["CLinux", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging],
             swiftSettings: strict),
         // The same verbs for the other nodes.
         .target(

@@ -9,9 +9,34 @@ extension Shard {
     /// Everything that was read from a client's socket, in any slices.
     func read(_ bytes: inout ByteBuffer, from client: Client) {
         beginTurn()
+        turnReads += 1
         client.lastSeen = now
         statistics.bytesIn += UInt64(bytes.readableBytes)
         parse(&bytes, from: client)
+    }
+
+    /// The same for a client whose socket ``ReadyPoll`` found ready.
+    func readDirectly(from slot: Int32, _ socket: Int32) {
+        // The slot may be another client's by now, and who waits for something is not read from.
+        guard let client = clients[slot], client.descriptor == socket, client.holds == 0, !client.isPaused else {
+            return
+        }
+        var memory = self.received
+        self.received = []
+        let count = ReadyPoll.receive(from: socket, into: &memory)
+        if count > 0 {
+            client.lastSeen = now
+            statistics.bytesIn += UInt64(count)
+            let bytes = memory.span.extracting(0..<count)
+            let taken = client.parser.hasUnfinishedMessage ? 0 : parseWholeTexts(bytes, from: client)
+            if taken < count {
+                var rest = ByteBuffer(copying: bytes.extracting(taken..<count))
+                parse(&rest, from: client)
+            } else {
+                client.unfinishedSince = nil
+            }
+        }
+        self.received = memory
     }
 
     /// Takes messages until the bytes are used up or the client is not to be read from for now.
@@ -20,12 +45,16 @@ extension Shard {
         do throws(WebSocketError) {
             while true {
                 if client.holds > 0 || client.isPaused { return keep(&bytes, for: client) }
-                guard let event = try client.parser.next(from: &bytes, scratch: &scratch) else { break }
+                let taken = parseWholeTexts(bytes.readableBytesUInt8Span, from: client)
+                if taken > 0 {
+                    completed = true
+                    bytes.moveReaderIndex(forwardBy: taken)
+                    continue
+                }
+                guard let event = try client.parser.next(from: &bytes) else { break }
                 if case .text = event { completed = true }
                 handle(event, from: client)
-                if client.queuedBytes > configuration.pendingBytes / 2, client.queuedTurn == turnNumber {
-                    pause(client)
-                }
+                pauseIfFlooded(client)
             }
         } catch {
             logger.debug(
@@ -43,6 +72,33 @@ extension Shard {
             clients.look(at: client, by: now + Int64(configuration.readTimeoutMilliseconds))
         }
     }
+
+    /// The usual case: handles the texts that stand whole at the front of what was read, one after the other, in place.
+    /// Returns how many bytes those were.
+    private func parseWholeTexts(_ bytes: Span<UInt8>, from client: Client) -> Int {
+        // Taken out for the time being: nobody else can come across it.
+        var scratch = self.scratch
+        self.scratch = []
+        var taken = 0
+        while client.isOpen, client.holds == 0, !client.isPaused,
+            let (end, length) = client.parser.wholeText(in: bytes, from: taken, scratch: &scratch)
+        {
+            taken = end
+            statistics.messagesIn += 1
+            handle(scratch.span.extracting(0..<length), from: client)
+            pauseIfFlooded(client)
+        }
+        self.scratch = scratch.count <= Self.keptScratch ? scratch : []
+        return taken
+    }
+
+    /// Who asks for more than its socket may owe it is not read from until that is written.
+    private func pauseIfFlooded(_ client: Client) {
+        if client.queuedBytes > configuration.pendingBytes / 2, client.queuedTurn == turnNumber { pause(client) }
+    }
+
+    /// Memory for unmasking that is kept between reads.
+    private static let keptScratch = 256 << 10
 
     // MARK: Not reading for a while
 
@@ -107,7 +163,7 @@ extension Shard {
         case .text(let message):
             guard client.isOpen else { return }
             statistics.messagesIn += 1
-            handle(message, from: client)
+            handle(message.readableBytesUInt8Span, from: client)
         case .binary:
             // conduit.v1.msgpack is reserved; no protocol that is spoken here has binary messages.
             if client.isOpen { close(client, .unsupportedData) }

@@ -6,18 +6,24 @@ import NIOCore
 /// The built-in message types. What this shard answers itself keeps the order of its requests; a counted `send`,
 /// `presence` and the application's handlers answer when they have the answer, and `id` tells what it belongs to.
 extension Shard {
-    /// One text message of a client: decoded once, answered in order.
-    func handle(_ message: ByteBuffer, from client: Client) {
-        let command: Command
+    /// One text message of a client: decoded once, in place, answered in order.
+    func handle(_ bytes: Span<UInt8>, from client: Client) {
+        let command: CommandTokens
         do throws(CommandError) {
-            command = try CommandDecoder.decode(message)
+            command = try CommandDecoder.decode(bytes)
         } catch {
             return answer(error.error, to: client, id: error.id, type: error.type)
         }
         do throws(RequestError) {
-            try handle(command, from: client)
+            switch command.kind {
+            case .ping: answer(client) { EventEncoder.writePong(to: command, in: bytes, into: &$0) }
+            case .pong: break
+            case .echo: answer(client) { EventEncoder.writeEcho(of: command, in: bytes, into: &$0) }
+            case .broadcast: try broadcast(command, bytes, client)
+            default: try handle(Command(command, copying: bytes), from: client)
+            }
         } catch {
-            answer(error, to: client, id: command.id, type: command.type)
+            answer(error, to: client, id: command.id(in: bytes), type: command.type(in: bytes))
         }
     }
 
@@ -27,15 +33,14 @@ extension Shard {
         queue(EventEncoder.error(error, requestType: type, id: id).frame, for: client)
     }
 
+    /// What isn't said with every message: it may keep the request's bytes.
     private func handle(_ command: Command, from client: Client) throws(RequestError) {
         switch command.kind {
-        case .ping: answer(client) { EventEncoder.writePong(to: command, into: &$0) }
-        case .pong: break
-        case .echo: answer(client) { EventEncoder.writeEcho(of: command, into: &$0) }
+        // Those are done in place.
+        case .ping, .pong, .echo, .broadcast: break
         case .status: queue(status(of: client, id: command.id).frame, for: client)
         case .joinRoom: try joinRoom(command, client)
         case .leaveRoom: try leaveRoom(command, client)
-        case .broadcast: try broadcast(command, client)
         case .send: try send(command, client)
         case .presence: try presence(command, client)
         case .history: throw RequestError(.badRequest, "this room keeps no history")
@@ -93,29 +98,32 @@ extension Shard {
 
     // MARK: Messages
 
-    private func broadcast(_ command: Command, _ client: Client) throws(RequestError) {
-        let request = try command.broadcast()
+    private func broadcast(_ command: CommandTokens, _ bytes: Span<UInt8>, _ client: Client) throws(RequestError) {
+        let request = try command.broadcast(in: bytes)
         if request.isForRoom {
-            try broadcast(request, client)
+            try broadcast(request, bytes, client)
         } else {
             guard client.identity.mayBroadcastToEverybody else {
                 throw RequestError(.permissionDenied, "broadcasting to everybody is not granted")
             }
-            publishToEverybody(EventEncoder.event(for: request), except: request.excludeSelf ? client.slot : nil)
+            publishToEverybody(
+                EventEncoder.event(for: request, in: bytes), except: request.excludeSelf ? client.slot : nil)
         }
-        if command.hasID { answer(client) { EventEncoder.writeAck(of: command, into: &$0) } }
+        if command.hasID { answer(client) { EventEncoder.writeAck(of: command, in: bytes, into: &$0) } }
     }
 
-    private func broadcast(_ request: BroadcastRequest, _ client: Client) throws(RequestError) {
+    private func broadcast(
+        _ request: BroadcastTokens, _ bytes: Span<UInt8>, _ client: Client
+    ) throws(RequestError) {
         let excluded = request.excludeSelf ? client.slot : nil
         // A client mostly sends to one room: its name is compared, not looked up.
         var number: Int32? = client.lastRoom
-        if !request.roomIs({ rooms.isNamed(client.lastRoom, $0) }) {
-            guard let room = try request.room() else { return }
+        if !request.roomIs(in: bytes, { rooms.isNamed(client.lastRoom, $0) }) {
+            guard let room = try request.room(in: bytes) else { return }
             number = rooms.number(of: room)
             if number == nil {
                 guard client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
-                return publish(EventEncoder.event(for: request), to: room, except: excluded)
+                return publish(EventEncoder.event(for: request, in: bytes), to: room, except: excluded)
             }
         }
         guard let number else { return }
@@ -123,7 +131,7 @@ extension Shard {
             throw Self.notInRoom
         }
         client.lastRoom = number
-        publish(EventEncoder.event(for: request), toRoomAt: number, except: excluded)
+        publish(EventEncoder.event(for: request, in: bytes), toRoomAt: number, except: excluded)
     }
 
     private static let notInRoom = RequestError(.notInRoom, "join the room to publish to it")

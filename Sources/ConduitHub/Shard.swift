@@ -40,7 +40,7 @@ package final class Shard {
     /// Lets the loop look at its sockets between two slices of a very large fan-out.
     var yield: LoopYield?
     /// Where the message at hand is unmasked, whoever sent it.
-    var scratch: ByteBuffer {
+    var scratch: [UInt8] {
         _read { yield unsafe storedScratch }
         _modify { yield unsafe &storedScratch }
     }
@@ -50,6 +50,16 @@ package final class Shard {
     var events: [HubEvent] = []
     /// When this turn began, while there is one.
     private var turnStart: NIODeadline?
+    /// Reads of this turn, and of the one before.
+    var turnReads = 0
+    private var readsBefore = 0
+    /// Sockets that can be read from past NIO; `nil` where there is no such thing.
+    let poll = ReadyPoll()
+    /// Where they are read into.
+    var received = [UInt8](repeating: 0, count: 64 << 10)
+    /// A turn with as many reads is a busy one, and how long turns may then follow each other.
+    private static let busyReads = 2
+    private static let busyTime = TimeAmount.microseconds(500)
     /// Turns that have ended.
     var turnNumber: UInt64 = 0
     /// How many messages were delivered in this one.
@@ -76,7 +86,7 @@ package final class Shard {
     @exclusivity(unchecked) private var storedClients = ClientTable()
     @exclusivity(unchecked) private var storedRooms: RoomTable
     @exclusivity(unchecked) private var storedOutbox = Outbox()
-    @exclusivity(unchecked) private var storedScratch = ByteBuffer()
+    @exclusivity(unchecked) private var storedScratch: [UInt8] = []
     @exclusivity(unchecked) private var storedStatistics = HubStatistics()
 
     init(
@@ -127,7 +137,9 @@ package final class Shard {
             if isPlain {
                 client.descriptor =
                     try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
-                        of: NIOBSDSocket.Handle.self) { $0 } ?? ClientTable.noDescriptor
+                        of: NIOBSDSocket.Handle.self
+                    ) { $0 } ?? ClientTable.noDescriptor
+                if client.descriptor >= 0 { poll?.watch(client.descriptor, slot: client.slot) }
             }
         } catch {
             connectionEnded(client)
@@ -196,8 +208,16 @@ package final class Shard {
     }
 
     private func endTurn() {
+        finishTurn()
+        readOn()
+    }
+
+    /// Everything that this turn has brought leaves.
+    private func finishTurn() {
         if turnBroadcasts > 0, let turnStart { deliveries.append((turnStart, turnBroadcasts)) }
         turnBroadcasts = 0
+        readsBefore = turnReads
+        turnReads = 0
         // Before anything is written: what writing brings about is the next turn's.
         turnStart = nil
         turnNumber &+= 1
@@ -214,6 +234,21 @@ package final class Shard {
             events = []
             relay.relay(batch, fromShard: index)
         }
+    }
+
+    /// While a busy loop has more to read all the time, turn follows turn here, before NIO has its next look. Bounded in
+    /// time: the loop has others to serve.
+    private func readOn() {
+        guard readsBefore >= Self.busyReads, let poll else { return }
+        var time = eventLoop.now
+        let end = time + Self.busyTime
+        repeat {
+            // A turn without a task to end it.
+            turnStart = time
+            readsBefore = poll.forEachReady { slot, socket in readDirectly(from: slot, socket) }
+            finishTurn()
+            time = eventLoop.now
+        } while readsBefore > 0 && time < end
     }
 
     /// Counts how long messages took whose last recipient was written to.

@@ -16,18 +16,7 @@ extension ByteBuffer {
         // closures only, and for `count` bytes, which both sides have.
         unsafe self.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
             unsafe input.readWithUnsafeReadableBytes { source in
-                var index = 0
-                while index &+ 8 <= count {
-                    let word = unsafe UInt64(littleEndian: source.loadUnaligned(fromByteOffset: index, as: UInt64.self))
-                    unsafe target.storeBytes(of: (word ^ key).littleEndian, toByteOffset: index, as: UInt64.self)
-                    index &+= 8
-                }
-                var rest = key
-                while index < count {
-                    unsafe target[index] = source[index] ^ UInt8(truncatingIfNeeded: rest)
-                    rest >>= 8
-                    index &+= 1
-                }
+                unsafe Unmasking.copy(UnsafeRawBufferPointer(rebasing: source[..<count]), key: key, into: target)
                 return count
             }
             return count

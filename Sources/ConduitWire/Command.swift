@@ -42,32 +42,65 @@ package enum CommandKind: String, Sendable, CaseIterable {
     }
 }
 
-/// One request of a client: where its parts stand in the message, which is one valid JSON document.
-///
-/// It holds the message and nothing on the heap besides; strings are made when they are asked for.
-package struct Command: Sendable {
+/// Where the parts of a request stand in its message, which is one valid JSON document. Nothing on the heap.
+package struct CommandTokens: Sendable {
     package let kind: CommandKind
-    let message: ByteBuffer
-    let typeToken: JSONToken
-    let idToken: JSONToken?
-    let dataToken: JSONToken?
-    let roomToken: JSONToken?
+    let type: JSONToken
+    let id: JSONToken?
+    let data: JSONToken?
+    let room: JSONToken?
+
+    /// Whether the sender waits for an answer with its `id`.
+    package var hasID: Bool { id != nil }
 
     /// The envelope's `type`, 1–255 bytes.
-    package var type: String { message.text(of: typeToken) }
+    package func type(in bytes: Span<UInt8>) -> String { type.text(in: bytes) }
+
+    /// The envelope's `id`, in memory of its own.
+    package func id(in bytes: Span<UInt8>) -> RequestID? {
+        id.map { RequestID(json: ByteBuffer(copying: bytes.extracting($0.range))) }
+    }
+}
+
+/// One request of a client with its message, for what is not done in place: strings are made when they are asked for.
+package struct Command: Sendable {
+    let tokens: CommandTokens
+    let message: ByteBuffer
+
+    /// Takes the message out of the buffer that it was decoded in.
+    package init(_ tokens: CommandTokens, copying bytes: Span<UInt8>) {
+        self.init(tokens, ByteBuffer(copying: bytes))
+    }
+
+    init(_ tokens: CommandTokens, _ message: ByteBuffer) {
+        self.tokens = tokens
+        self.message = message
+    }
+
+    package var kind: CommandKind { tokens.kind }
+    /// The envelope's `type`, 1–255 bytes.
+    package var type: String { message.text(of: tokens.type) }
     /// The envelope's `id`: a slice of the message.
-    package var id: RequestID? { idToken.map { RequestID(json: message.slice($0.range)) } }
-    /// Whether the sender waits for an answer with its `id`.
-    package var hasID: Bool { idToken != nil }
+    package var id: RequestID? { tokens.id.map { RequestID(json: message.slice($0.range)) } }
     /// The raw JSON of `data`, a slice of the message; `nil` when there is none.
-    package var data: ByteBuffer? { dataToken.map { message.slice($0.range) } }
+    package var data: ByteBuffer? { tokens.data.map { message.slice($0.range) } }
     /// The envelope's own `room`.
-    package var room: String? { roomToken.map { message.text(of: $0) } }
+    package var room: String? { tokens.room.map { message.text(of: $0) } }
 
     /// The raw JSON of `data`; `null` when there is none.
     package var dataJSON: ByteBuffer { data ?? Self.null }
 
     private static let null = ByteBuffer(string: "null")
+}
+
+extension ByteBuffer {
+    /// A buffer of its own with these bytes.
+    package init(copying bytes: Span<UInt8>) {
+        var buffer = ByteBufferAllocator().buffer(capacity: bytes.count)
+        // Unsafe: the pointer lives for the closure only.
+        unsafe bytes.withUnsafeBytes { raw in _ = unsafe buffer.writeBytes(raw) }
+        self = buffer
+    }
 }
 
 /// A message that is not a request, with what could be read of it for the answer.

@@ -24,36 +24,42 @@ package struct RecoveryPoint: Sendable, Hashable {
 }
 
 /// A request to send to a room, or to everybody: where its parts stand in the message.
-package struct BroadcastRequest: Sendable {
-    let message: ByteBuffer
-    let roomToken: JSONToken?
-    let typeToken: JSONToken
-    let payloadToken: JSONToken?
-    /// Makes a repeated publication one.
-    package let key: String?
+package struct BroadcastTokens: Sendable {
+    let room: JSONToken?
+    let type: JSONToken
+    let payload: JSONToken?
+    let key: JSONToken?
     package let excludeSelf: Bool
 
     /// Whether it is for a room; else for every client of the cluster.
-    package var isForRoom: Bool { roomToken != nil }
+    package var isForRoom: Bool { room != nil }
 
     /// The room's name; `nil` for every client of the cluster.
     ///
     /// - Throws: ``RequestError`` for what can't be a room's name.
-    package func room() throws(RequestError) -> RoomName? {
-        guard let roomToken else { return nil }
-        return try RoomName(checking: message.text(of: roomToken))
+    package func room(in bytes: Span<UInt8>) throws(RequestError) -> RoomName? {
+        guard let room else { return nil }
+        return try RoomName(checking: room.text(in: bytes))
     }
 
     /// Whether `test` accepts the bytes of the room's name; `false` where they stand escaped.
-    package func roomIs(_ test: (Span<UInt8>) -> Bool) -> Bool {
-        guard let roomToken, !roomToken.isEscaped else { return false }
-        return test(message.readableBytesUInt8Span.extracting(roomToken.inner))
+    package func roomIs(in bytes: Span<UInt8>, _ test: (Span<UInt8>) -> Bool) -> Bool {
+        guard let room, !room.isEscaped else { return false }
+        return test(bytes.extracting(room.inner))
     }
+}
 
+/// A request to send to a room, or to everybody.
+package struct BroadcastRequest: Sendable {
+    /// `nil` for every client of the cluster.
+    package let room: RoomName?
     /// The type of the application's event; never a reserved one.
-    package var type: String { message.text(of: typeToken) }
+    package let type: String
     /// Raw JSON, a slice of the message.
-    package var payload: ByteBuffer { payloadToken.map { message.slice($0.range) } ?? ByteBuffer(string: "null") }
+    package let payload: ByteBuffer
+    /// Makes a repeated publication one.
+    package let key: String?
+    package let excludeSelf: Bool
 }
 
 /// A request to send to a user or client.
@@ -139,7 +145,8 @@ extension Command {
 
     /// Reads the `data` of `join_room`.
     package func joinRoom() throws(RequestError) -> JoinRoomRequest {
-        let fields = try dataFields(mayBeMissing: roomToken != nil)
+        let bytes = message.readableBytesUInt8Span
+        let fields = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
         var info: [UInt8] = []
         if let token = fields[.info], token.kind != .null {
             guard token.byteCount <= Self.maximumInfoBytes else {
@@ -148,30 +155,33 @@ extension Command {
             info = Array(buffer: message.slice(token.range))
         }
         return JoinRoomRequest(
-            room: try requiredRoom(fields), recover: try recoveryPoint(fields[.recover]),
-            presence: try fields.flag(.presence, in: message), info: info)
+            room: try tokens.requiredRoom(fields, bytes), recover: try tokens.recoveryPoint(fields[.recover], bytes),
+            presence: try fields.flag(.presence, in: bytes), info: info)
     }
 
     /// Reads the `data` of `leave_room`.
     package func leaveRoom() throws(RequestError) -> RoomName {
-        let fields = try dataFields(mayBeMissing: roomToken != nil)
-        return try requiredRoom(fields)
+        let bytes = message.readableBytesUInt8Span
+        let fields = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
+        return try tokens.requiredRoom(fields, bytes)
     }
 
     /// Reads the `data` of `broadcast`.
     package func broadcast() throws(RequestError) -> BroadcastRequest {
-        let fields = try dataFields()
-        let type = try eventType(fields)
+        let bytes = message.readableBytesUInt8Span
+        let parts = try tokens.broadcast(in: bytes)
         return BroadcastRequest(
-            message: message, roomToken: try roomToken(fields), typeToken: type, payloadToken: fields[.payload],
-            key: try shortText(.key, fields), excludeSelf: try fields.flag(.excludeSelf, in: message))
+            room: try parts.room(in: bytes), type: parts.type.text(in: bytes),
+            payload: parts.payload.map { message.slice($0.range) } ?? ByteBuffer(string: "null"),
+            key: parts.key.map { $0.text(in: bytes) }, excludeSelf: parts.excludeSelf)
     }
 
     /// Reads the `data` of `send`.
     package func send() throws(RequestError) -> SendRequest {
-        let fields = try dataFields()
-        let user = try fields.optionalString(.user, in: message)
-        let client = try fields.optionalString(.client, in: message)
+        let bytes = message.readableBytesUInt8Span
+        let fields = try tokens.dataFields(in: bytes)
+        let user = try fields.optionalString(.user, in: bytes)
+        let client = try fields.optionalString(.client, in: bytes)
         let target: SendRequest.Target
         switch (user, client) {
         case (let name?, nil):
@@ -183,34 +193,51 @@ extension Command {
         default:
             throw RequestError(.badRequest, "data needs either user or client")
         }
-        return SendRequest(target: target, type: message.text(of: try eventType(fields)), payload: payload(fields))
+        return SendRequest(
+            target: target, type: try tokens.eventType(fields, bytes).text(in: bytes),
+            payload: fields[.payload].map { message.slice($0.range) } ?? ByteBuffer(string: "null"))
     }
 
     /// Reads the `data` of `presence`.
     package func presence() throws(RequestError) -> PresenceRequest {
-        let fields = try dataFields(mayBeMissing: roomToken != nil)
-        let limit = try fields.optionalNumber(.limit, in: message) ?? UInt64(Self.defaultPresenceLimit)
+        let bytes = message.readableBytesUInt8Span
+        let fields = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
+        let limit = try fields.optionalNumber(.limit, in: bytes) ?? UInt64(Self.defaultPresenceLimit)
         guard (1...UInt64(Self.maximumPresenceLimit)).contains(limit) else {
             throw RequestError(.badRequest, "data.limit is not between 1 and \(Self.maximumPresenceLimit)")
         }
         return PresenceRequest(
-            room: try requiredRoom(fields), limit: Int(limit), cursor: try shortText(.cursor, fields))
+            room: try tokens.requiredRoom(fields, bytes), limit: Int(limit),
+            cursor: try tokens.shortText(.cursor, fields, bytes).map { $0.text(in: bytes) })
+    }
+}
+
+extension CommandTokens {
+    /// Reads the `data` of `broadcast` in place.
+    package func broadcast(in bytes: Span<UInt8>) throws(RequestError) -> BroadcastTokens {
+        let fields = try dataFields(in: bytes)
+        let type = try eventType(fields, bytes)
+        return BroadcastTokens(
+            room: try roomToken(fields), type: type, payload: fields[.payload], key: try shortText(.key, fields, bytes),
+            excludeSelf: try fields.flag(.excludeSelf, in: bytes))
     }
 
     // MARK: Pieces
 
-    private func dataFields(mayBeMissing: Bool = false) throws(RequestError) -> JSONFields<DataKey> {
+    fileprivate func dataFields(
+        in bytes: Span<UInt8>, mayBeMissing: Bool = false
+    ) throws(RequestError) -> JSONFields<DataKey> {
         var fields = JSONFields<DataKey>()
-        if let dataToken {
+        if let data {
             do throws(JSONError) {
-                try fields.readObject(dataToken, in: message)
+                try fields.readObject(data, in: bytes)
             } catch {
                 throw RequestError(.badRequest, "data is not JSON: \(error.message) at byte \(error.offset)")
             }
         }
-        let isNull = dataToken.map { $0.kind == .null } ?? true
+        let isNull = data.map { $0.kind == .null } ?? true
         guard fields.isObject || (mayBeMissing && isNull) else {
-            throw RequestError(.badRequest, dataToken == nil ? "data is missing" : "data is not an object")
+            throw RequestError(.badRequest, data == nil ? "data is missing" : "data is not an object")
         }
         if let twice = fields.duplicate { throw JSONFields.problem(twice, "data.", "stands twice") }
         return fields
@@ -218,52 +245,57 @@ extension Command {
 
     /// The room in `data`; the envelope's own where `data` has none.
     private func roomToken(_ fields: JSONFields<DataKey>) throws(RequestError) -> JSONToken? {
-        try fields.optionalStringToken(.room) ?? roomToken
+        try fields.optionalStringToken(.room) ?? room
     }
 
-    private func requiredRoom(_ fields: JSONFields<DataKey>) throws(RequestError) -> RoomName {
+    fileprivate func requiredRoom(
+        _ fields: JSONFields<DataKey>, _ bytes: Span<UInt8>
+    ) throws(RequestError) -> RoomName {
         guard let token = try roomToken(fields) else {
             throw RequestError(.badRequest, "data.room is missing")
         }
-        return try RoomName(checking: message.text(of: token))
+        return try RoomName(checking: token.text(in: bytes))
     }
 
-    private func eventType(_ fields: JSONFields<DataKey>) throws(RequestError) -> JSONToken {
+    fileprivate func eventType(
+        _ fields: JSONFields<DataKey>, _ bytes: Span<UInt8>
+    ) throws(RequestError) -> JSONToken {
         guard let token = try fields.optionalStringToken(.type) else {
             throw RequestError(.badRequest, "data.type is missing")
         }
         if token.isEscaped {
-            try ReservedTypes.check(eventType: message.text(of: token))
+            try ReservedTypes.check(eventType: token.text(in: bytes))
         } else {
-            try ReservedTypes.check(message.readableBytesUInt8Span.extracting(token.inner))
+            try ReservedTypes.check(bytes.extracting(token.inner))
         }
         return token
     }
 
-    private func payload(_ fields: JSONFields<DataKey>) -> ByteBuffer {
-        fields[.payload].map { message.slice($0.range) } ?? ByteBuffer(string: "null")
-    }
-
-    private func shortText(_ key: DataKey, _ fields: JSONFields<DataKey>) throws(RequestError) -> String? {
-        guard let text = try fields.optionalString(key, in: message) else { return nil }
-        guard (1...Self.maximumKeyBytes).contains(text.utf8.count) else {
-            throw RequestError(.badRequest, "data.\(key.name) is not 1 to \(Self.maximumKeyBytes) bytes")
+    fileprivate func shortText(
+        _ key: DataKey, _ fields: JSONFields<DataKey>, _ bytes: Span<UInt8>
+    ) throws(RequestError) -> JSONToken? {
+        guard let token = try fields.optionalStringToken(key) else { return nil }
+        let length = token.isEscaped ? token.text(in: bytes).utf8.count : token.inner.count
+        guard (1...Command.maximumKeyBytes).contains(length) else {
+            throw RequestError(.badRequest, "data.\(key.name) is not 1 to \(Command.maximumKeyBytes) bytes")
         }
-        return text
+        return token
     }
 
-    private func recoveryPoint(_ token: JSONToken?) throws(RequestError) -> RecoveryPoint? {
+    fileprivate func recoveryPoint(
+        _ token: JSONToken?, _ bytes: Span<UInt8>
+    ) throws(RequestError) -> RecoveryPoint? {
         guard let token, token.kind != .null else { return nil }
         var fields = JSONFields<RecoverKey>()
         do throws(JSONError) {
-            try fields.readObject(token, in: message)
+            try fields.readObject(token, in: bytes)
         } catch {
             throw RequestError(.badRequest, "data.recover is not JSON: \(error.message) at byte \(error.offset)")
         }
         guard fields.isObject, fields.duplicate == nil,
-            let epoch = try fields.optionalString(.epoch, in: message, path: "data.recover."),
-            let offset = try fields.optionalNumber(.offset, in: message, path: "data.recover."),
-            epoch.utf8.count <= Self.maximumKeyBytes
+            let epoch = try fields.optionalString(.epoch, in: bytes, path: "data.recover."),
+            let offset = try fields.optionalNumber(.offset, in: bytes, path: "data.recover."),
+            epoch.utf8.count <= Command.maximumKeyBytes
         else { throw RequestError(.badRequest, "data.recover is not {\"epoch\": string, \"offset\": number}") }
         return RecoveryPoint(epoch: epoch, offset: offset)
     }

@@ -13,9 +13,14 @@ package enum CommandDecoder {
 
     /// Reads one message, which is valid UTF-8 (the frame parser saw to it).
     package static func decode(_ message: ByteBuffer) throws(CommandError) -> Command {
+        Command(try decode(message.readableBytesUInt8Span), message)
+    }
+
+    /// As ``decode(_:)-(ByteBuffer)``, in place.
+    package static func decode(_ bytes: Span<UInt8>) throws(CommandError) -> CommandTokens {
         var parts = JSONFields<EnvelopeKey>()
         do throws(JSONError) {
-            try parts.readDocument(message)
+            try parts.readDocument(bytes)
         } catch {
             throw CommandError(
                 error: RequestError(.badRequest, "not JSON: \(error.message) at byte \(error.offset)"), id: nil,
@@ -30,25 +35,23 @@ package enum CommandDecoder {
         }
         var type: JSONToken?
         do throws(RequestError) {
-            let token = try checkedType(parts[.type], in: message)
+            let token = try checkedType(parts[.type], in: bytes)
             type = token
             if let twice = parts.duplicate {
                 throw RequestError(.badRequest, "\(twice.name) stands twice in the envelope")
             }
             let room = try parts.optionalStringToken(.room, path: "")
-            return Command(
-                kind: kind(token, in: message), message: message, typeToken: token, idToken: id,
-                dataToken: parts[.data], roomToken: room)
+            return CommandTokens(
+                kind: kind(token, in: bytes), type: token, id: id, data: parts[.data], room: room)
         } catch {
             throw CommandError(
-                error: error, id: id.map { RequestID(json: message.slice($0.range)) },
-                type: type.map { message.text(of: $0) })
+                error: error, id: id.map { RequestID(json: ByteBuffer(copying: bytes.extracting($0.range))) },
+                type: type.map { $0.text(in: bytes) })
         }
     }
 
-    private static func kind(_ type: JSONToken, in message: ByteBuffer) -> CommandKind {
-        guard type.isEscaped else { return CommandKind(message.readableBytesUInt8Span.extracting(type.inner)) }
-        return CommandKind(type: message.text(of: type))
+    private static func kind(_ type: JSONToken, in bytes: Span<UInt8>) -> CommandKind {
+        type.isEscaped ? CommandKind(type: type.text(in: bytes)) : CommandKind(bytes.extracting(type.inner))
     }
 
     private static func checkedID(_ token: JSONToken?) throws(RequestError) -> JSONToken? {
@@ -62,12 +65,12 @@ package enum CommandDecoder {
         return token
     }
 
-    private static func checkedType(_ token: JSONToken?, in message: ByteBuffer) throws(RequestError) -> JSONToken {
+    private static func checkedType(_ token: JSONToken?, in bytes: Span<UInt8>) throws(RequestError) -> JSONToken {
         guard let token else { throw RequestError(.badRequest, "type is missing") }
         guard token.kind == .string else { throw RequestError(.badRequest, "type is not a string") }
         var length = token.inner.count
         // Before it is unescaped; an escape never makes a string longer, and at most six bytes are one.
-        if token.isEscaped, length <= 6 * maximumTypeBytes { length = message.text(of: token).utf8.count }
+        if token.isEscaped, length <= 6 * maximumTypeBytes { length = token.text(in: bytes).utf8.count }
         guard length > 0 else { throw RequestError(.badRequest, "type is empty") }
         guard length <= maximumTypeBytes else {
             throw RequestError(.badRequest, "type is over \(maximumTypeBytes) bytes")

@@ -19,52 +19,55 @@ package enum EventEncoder {
     }
 
     /// A broadcast as its recipients read it: what the sender wrote, copied once.
-    package static func event(for request: BroadcastRequest) -> ServerMessage {
-        let message = request.message
-        var writer = ServerMessageWriter(capacity: 40 + message.readableBytes)
-        writer.buffer.writeStaticString("{\"type\":")
-        writer.buffer.writeText(request.typeToken, of: message)
-        writer.buffer.writeStaticString(",\"data\":")
-        writer.buffer.writeValue(request.payloadToken, of: message)
-        if let room = request.roomToken {
-            writer.buffer.writeStaticString(",\"room\":")
-            writer.buffer.writeText(room, of: message)
+    package static func event(for request: BroadcastTokens, in bytes: Span<UInt8>) -> ServerMessage {
+        var capacity = 64 + bytes.count
+        if let room = request.room, room.isEscaped { capacity += 6 * room.byteCount }
+        if request.type.isEscaped { capacity += 6 * request.type.byteCount }
+        return ServerMessage(capacity: capacity) { writer in
+            writer.write("{\"type\":")
+            writer.writeText(request.type, of: bytes)
+            writer.write(",\"data\":")
+            writer.writeValue(request.payload, of: bytes)
+            if let room = request.room {
+                writer.write(",\"room\":")
+                writer.writeText(room, of: bytes)
+            }
+            writer.write("}")
         }
-        writer.buffer.writeStaticString("}")
-        return writer.finish()
     }
 
     // MARK: Answers that echo a request: a whole frame, appended.
 
     /// Answers `ping` with its data as the timestamp.
-    package static func writePong(to command: Command, into buffer: inout ByteBuffer) {
-        buffer.writeTextFrame { buffer in
-            buffer.writeStaticString("{\"type\":\"pong\",\"data\":{\"timestamp\":")
-            buffer.writeValue(command.dataToken, of: command.message)
-            buffer.writeStaticString("}")
-            buffer.writeEnd(of: command)
+    package static func writePong(to command: CommandTokens, in bytes: Span<UInt8>, into buffer: inout ByteBuffer) {
+        buffer.writeTextFrame(capacity: 64 + bytes.count) { writer in
+            writer.write("{\"type\":\"pong\",\"data\":{\"timestamp\":")
+            writer.writeValue(command.data, of: bytes)
+            writer.write("}")
+            writer.writeEnd(of: command, in: bytes)
         }
     }
 
     /// Answers `echo`: the raw JSON of its data as a string.
-    package static func writeEcho(of command: Command, into buffer: inout ByteBuffer) {
-        buffer.writeTextFrame { buffer in
-            buffer.writeStaticString("{\"type\":\"echo\",\"data\":{\"original\":")
-            if let data = command.dataToken {
-                buffer.writeJSONString(data.range, of: command.message)
+    package static func writeEcho(of command: CommandTokens, in bytes: Span<UInt8>, into buffer: inout ByteBuffer) {
+        let data = command.data.map { RawWriter.escapedCount(bytes.extracting($0.range)) } ?? 8
+        buffer.writeTextFrame(capacity: 64 + data + (command.id?.byteCount ?? 0)) { writer in
+            writer.write("{\"type\":\"echo\",\"data\":{\"original\":")
+            if let data = command.data {
+                writer.writeJSONString(bytes.extracting(data.range))
             } else {
-                buffer.writeStaticString("\"null\"")
+                writer.write("\"null\"")
             }
-            buffer.writeStaticString("}")
-            buffer.writeEnd(of: command)
+            writer.write("}")
+            writer.writeEnd(of: command, in: bytes)
         }
     }
 
     /// Answers `broadcast` with an id.
-    package static func writeAck(of command: Command, into buffer: inout ByteBuffer) {
-        buffer.writeTextFrame { buffer in
-            buffer.writeStaticString("{\"type\":\"ack\",\"data\":{}")
-            buffer.writeEnd(of: command)
+    package static func writeAck(of command: CommandTokens, in bytes: Span<UInt8>, into buffer: inout ByteBuffer) {
+        buffer.writeTextFrame(capacity: 64 + (command.id?.byteCount ?? 0)) { writer in
+            writer.write("{\"type\":\"ack\",\"data\":{}")
+            writer.writeEnd(of: command, in: bytes)
         }
     }
 
@@ -166,27 +169,25 @@ package enum ReconnectReason: String, Sendable, CaseIterable {
     case rebalance
 }
 
-extension ByteBuffer {
+extension RawWriter {
     /// Appends the string at `token` as it stands in a request, or in our own way of escaping.
-    fileprivate mutating func writeText(_ token: JSONToken, of message: ByteBuffer) {
-        if token.isEscaped {
-            writeJSONString(message.text(of: token))
-        } else {
-            writeRange(token.range, of: message)
-        }
+    fileprivate mutating func writeText(_ token: JSONToken, of bytes: Span<UInt8>) {
+        guard token.isEscaped else { return write(bytes.extracting(token.range)) }
+        var text = token.text(in: bytes)
+        text.withUTF8 { raw in unsafe writeJSONString(raw.span) }
     }
 
     /// Appends the raw JSON at `token`; `null` for none.
-    fileprivate mutating func writeValue(_ token: JSONToken?, of message: ByteBuffer) {
-        if let token { writeRange(token.range, of: message) } else { writeStaticString("null") }
+    fileprivate mutating func writeValue(_ token: JSONToken?, of bytes: Span<UInt8>) {
+        if let token { write(bytes.extracting(token.range)) } else { write("null") }
     }
 
     /// Appends what ends an answer: the request's `id`, if it has one.
-    fileprivate mutating func writeEnd(of command: Command) {
-        if let id = command.idToken {
-            writeStaticString(",\"id\":")
-            writeRange(id.range, of: command.message)
+    fileprivate mutating func writeEnd(of command: CommandTokens, in bytes: Span<UInt8>) {
+        if let id = command.id {
+            write(",\"id\":")
+            write(bytes.extracting(id.range))
         }
-        writeStaticString("}")
+        write("}")
     }
 }

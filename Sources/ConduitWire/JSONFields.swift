@@ -1,5 +1,4 @@
 import ConduitCore
-import NIOCore
 
 /// A known member of an object: told by its bytes, without building a string.
 protocol JSONKey: Sendable, Hashable {
@@ -33,8 +32,7 @@ struct JSONFields<Key: JSONKey> {
     }
 
     /// Reads a whole document. All of it is checked; members are found if it is an object.
-    mutating func readDocument(_ document: ByteBuffer) throws(JSONError) {
-        let bytes = document.readableBytesUInt8Span
+    mutating func readDocument(_ bytes: Span<UInt8>) throws(JSONError) {
         var scanner = JSONScanner()
         do throws(JSONError) {
             try scanner.enterObject(bytes)
@@ -44,28 +42,25 @@ struct JSONFields<Key: JSONKey> {
             return
         }
         isObject = true
-        try readMembers(bytes, &scanner, in: document)
+        try readMembers(bytes, &scanner)
         try scanner.end(bytes)
     }
 
     /// Reads the members of an object that is part of a document which was checked before.
-    mutating func readObject(_ object: JSONToken, in document: ByteBuffer) throws(JSONError) {
+    mutating func readObject(_ object: JSONToken, in bytes: Span<UInt8>) throws(JSONError) {
         guard object.kind == .object else { return }
-        let bytes = document.readableBytesUInt8Span
         var scanner = JSONScanner(offset: object.range.lowerBound)
         try scanner.enterObject(bytes)
         isObject = true
-        try readMembers(bytes, &scanner, in: document)
+        try readMembers(bytes, &scanner)
     }
 
-    private mutating func readMembers(
-        _ bytes: Span<UInt8>, _ scanner: inout JSONScanner, in document: ByteBuffer
-    ) throws(JSONError) {
+    private mutating func readMembers(_ bytes: Span<UInt8>, _ scanner: inout JSONScanner) throws(JSONError) {
         var isFirst = true
         while let key = try scanner.nextKey(bytes, isFirst: isFirst) {
             isFirst = false
             let value = try scanner.value(bytes, depth: 1)
-            guard let known = Self.key(key, bytes, in: document) else { continue }
+            guard let known = Self.key(key, bytes) else { continue }
             let bit: UInt16 = 1 << UInt16(known.ordinal)
             if present & bit == 0 {
                 present |= bit
@@ -76,18 +71,19 @@ struct JSONFields<Key: JSONKey> {
         }
     }
 
-    private static func key(_ token: JSONToken, _ bytes: Span<UInt8>, in document: ByteBuffer) -> Key? {
+    private static func key(_ token: JSONToken, _ bytes: Span<UInt8>) -> Key? {
         guard token.isEscaped else { return Key.named(bytes.extracting(token.inner)) }
         // Escapes make six bytes of one; no key of ours has more than twelve.
         guard token.byteCount <= 92 else { return nil }
-        var name = document.text(of: token)
+        var name = token.text(in: bytes)
         return name.withUTF8 { raw in unsafe Key.named(raw.span) }
     }
 
     // MARK: Typed reading; `path` begins the field's name in errors.
 
-    func optionalString(_ key: Key, in document: ByteBuffer, path: String = "data.") throws(RequestError) -> String? {
-        try optionalStringToken(key, path: path).map { document.text(of: $0) }
+    func optionalString(_ key: Key, in bytes: Span<UInt8>, path: String = "data.") throws(RequestError) -> String? {
+        guard let token = try optionalStringToken(key, path: path) else { return nil }
+        return token.text(in: bytes)
     }
 
     /// Where a string stands.
@@ -97,18 +93,17 @@ struct JSONFields<Key: JSONKey> {
         return token
     }
 
-    func flag(_ key: Key, in document: ByteBuffer) throws(RequestError) -> Bool {
+    func flag(_ key: Key, in bytes: Span<UInt8>) throws(RequestError) -> Bool {
         guard let token = self[key], token.kind != .null else { return false }
         guard token.kind == .bool else { throw Self.problem(key, "data.", "is not true or false") }
         return token.byteCount == 4
     }
 
     /// A whole number that is not negative.
-    func optionalNumber(_ key: Key, in document: ByteBuffer, path: String = "data.") throws(RequestError) -> UInt64? {
+    func optionalNumber(_ key: Key, in bytes: Span<UInt8>, path: String = "data.") throws(RequestError) -> UInt64? {
         guard let token = self[key], token.kind != .null else { return nil }
         guard token.kind == .number, token.byteCount <= 20,
-            let text = document.getString(at: document.readerIndex + token.range.lowerBound, length: token.byteCount),
-            let number = UInt64(text)
+            let number = UInt64(String(copying: bytes.extracting(token.range)))
         else { throw Self.problem(key, path, "is not a whole number from 0") }
         return number
     }
@@ -126,5 +121,13 @@ extension Span<UInt8> {
         let other = unsafe text.utf8Start
         for index in indices where unsafe self[index] != other[index] { return false }
         return true
+    }
+}
+
+extension String {
+    /// A string of bytes that were checked to be UTF-8; what isn't is replaced.
+    init(copying bytes: Span<UInt8>) {
+        // Unsafe: the pointer lives for the closure only.
+        self = unsafe bytes.withUnsafeBufferPointer { raw in unsafe String(decoding: raw, as: UTF8.self) }
     }
 }

@@ -7,13 +7,63 @@ extension ByteBuffer {
     }
 
     /// What the JSON string at `token` means. The scanner has accepted it before.
-    package func text(of token: JSONToken) -> String {
-        guard token.kind == .string, token.range.count >= 2 else { return "" }
-        let inner = token.range.lowerBound + 1..<token.range.upperBound - 1
-        guard token.isEscaped else {
-            return getString(at: readerIndex + inner.lowerBound, length: inner.count) ?? ""
+    package func text(of token: JSONToken) -> String { token.text(in: readableBytesUInt8Span) }
+
+    // MARK: Writing
+
+    /// Appends `text` as a JSON string: quoted, with `"`, `\` and control characters escaped.
+    package mutating func writeJSONString(_ text: String) {
+        writeInteger(UInt8(ascii: "\""))
+        if text.utf8.contains(where: Self.needsEscape) {
+            for byte in text.utf8 { writeEscaped(byte) }
+        } else {
+            writeString(text)
         }
-        return String(decoding: Self.unescape(readableBytesUInt8Span.extracting(inner)), as: UTF8.self)
+        writeInteger(UInt8(ascii: "\""))
+    }
+
+    /// Appends bytes of UTF-8 as a JSON string.
+    package mutating func writeJSONString(_ bytes: ByteBuffer) {
+        let span = bytes.readableBytesUInt8Span
+        // Unsafe: the writer is used inside of the closure only.
+        unsafe writeWithUnsafeMutableBytes(minimumWritableBytes: RawWriter.escapedCount(span) + 8) { memory in
+            var writer = unsafe RawWriter(memory)
+            writer.writeJSONString(span)
+            return writer.count
+        }
+    }
+
+    private static func needsEscape(_ byte: UInt8) -> Bool {
+        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+    }
+
+    private mutating func writeEscaped(_ byte: UInt8) {
+        switch byte {
+        case UInt8(ascii: "\""): writeStaticString("\\\"")
+        case UInt8(ascii: "\\"): writeStaticString("\\\\")
+        case 0x0A: writeStaticString("\\n")
+        case 0x0D: writeStaticString("\\r")
+        case 0x09: writeStaticString("\\t")
+        case ..<0x20:
+            writeStaticString(byte < 0x10 ? "\\u000" : "\\u001")
+            let digit = byte & 0x0F
+            writeInteger(digit < 10 ? 0x30 + digit : 0x61 + digit - 10)
+        default: writeInteger(byte)
+        }
+    }
+
+    /// Appends a whole number in decimal.
+    package mutating func writeDecimal(_ number: some BinaryInteger) {
+        writeString(String(number))
+    }
+}
+
+extension JSONToken {
+    /// What the string at this place means. The scanner has accepted it before.
+    package func text(in bytes: Span<UInt8>) -> String {
+        guard kind == .string, byteCount >= 2, range.upperBound <= bytes.count else { return "" }
+        let inner = bytes.extracting(self.inner)
+        return isEscaped ? String(decoding: Self.unescape(inner), as: UTF8.self) : String(copying: inner)
     }
 
     private static func unescape(_ bytes: Span<UInt8>) -> [UInt8] {
@@ -48,45 +98,5 @@ extension ByteBuffer {
             }
         }
         return result
-    }
-
-    // MARK: Writing
-
-    /// Appends `text` as a JSON string: quoted, with `"`, `\` and control characters escaped.
-    package mutating func writeJSONString(_ text: String) {
-        writeInteger(UInt8(ascii: "\""))
-        if text.utf8.contains(where: Self.needsEscape) {
-            for byte in text.utf8 { writeEscaped(byte) }
-        } else {
-            writeString(text)
-        }
-        writeInteger(UInt8(ascii: "\""))
-    }
-
-    /// Appends bytes of UTF-8 as a JSON string.
-    package mutating func writeJSONString(_ bytes: ByteBuffer) { writeJSONString(0..<bytes.readableBytes, of: bytes) }
-
-    private static func needsEscape(_ byte: UInt8) -> Bool {
-        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
-    }
-
-    private mutating func writeEscaped(_ byte: UInt8) {
-        switch byte {
-        case UInt8(ascii: "\""): writeStaticString("\\\"")
-        case UInt8(ascii: "\\"): writeStaticString("\\\\")
-        case 0x0A: writeStaticString("\\n")
-        case 0x0D: writeStaticString("\\r")
-        case 0x09: writeStaticString("\\t")
-        case ..<0x20:
-            writeStaticString(byte < 0x10 ? "\\u000" : "\\u001")
-            let digit = byte & 0x0F
-            writeInteger(digit < 10 ? 0x30 + digit : 0x61 + digit - 10)
-        default: writeInteger(byte)
-        }
-    }
-
-    /// Appends a whole number in decimal.
-    package mutating func writeDecimal(_ number: some BinaryInteger) {
-        writeString(String(number))
     }
 }

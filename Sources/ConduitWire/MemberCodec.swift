@@ -57,7 +57,7 @@ package enum MemberCodec {
         guard UTF8Validator.isValid(json.readableBytesUInt8Span) else { return nil }
         var fields = JSONFields<Key>()
         do throws(JSONError) {
-            try fields.readDocument(json)
+            try fields.readDocument(json.readableBytesUInt8Span)
         } catch {
             return nil
         }

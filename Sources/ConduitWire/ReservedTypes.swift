@@ -45,12 +45,3 @@ package enum ReservedTypes {
         throw RequestError(.reservedType, "the type \(String(copying: bytes)) is the protocol's own")
     }
 }
-
-extension String {
-    /// A string of bytes that were checked to be UTF-8; what isn't is replaced.
-    fileprivate init(copying bytes: Span<UInt8>) {
-        var copy: [UInt8] = []
-        for index in bytes.indices { copy.append(bytes[index]) }
-        self.init(decoding: copy, as: UTF8.self)
-    }
-}

@@ -24,6 +24,24 @@ package struct ServerMessage: Sendable {
         self = writer.finish()
     }
 
+    /// Makes a message whose envelope `body` writes: at most `capacity` bytes. One allocation.
+    @inline(__always)
+    init(capacity: Int, _ body: (inout RawWriter) -> Void) {
+        var buffer = ByteBufferAllocator().buffer(capacity: capacity + RawWriter.headerSpace)
+        var (start, end) = (0, 0)
+        // Unsafe: the writer is used inside of the closure only.
+        unsafe buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: capacity + RawWriter.headerSpace) { memory in
+            var writer = unsafe RawWriter(memory, from: RawWriter.headerSpace)
+            body(&writer)
+            start = writer.finishFrame()
+            end = writer.count
+            return end
+        }
+        buffer.moveReaderIndex(to: start)
+        self.frame = buffer
+        self.jsonLength = end - RawWriter.headerSpace
+    }
+
     fileprivate init(frame: ByteBuffer, jsonLength: Int) {
         self.frame = frame
         self.jsonLength = jsonLength

@@ -4,9 +4,9 @@ package import NIOCore
 /// Turns the bytes of one connection into WebSocket messages (RFC 6455 section 5) and refuses everything else.
 ///
 /// A value: feed it the receive buffer and take events until it returns `nil`. It copies payloads out while it
-/// unmasks them, so the receive buffer can be shared by all connections of a loop. A message that is whole in the receive
-/// buffer goes through a scratch buffer that all of them share too, so it allocates nothing; what is unfinished is kept
-/// in a ``WebSocketFrameAssembler``, which an idle parser doesn't have.
+/// unmasks them, so the receive buffer can be shared by all connections of a loop. A text that is whole in the receive
+/// buffer goes through memory that all of them share too (``wholeText(in:from:scratch:)``), so it allocates nothing;
+/// what is unfinished is kept in a ``WebSocketFrameAssembler``, which an idle parser doesn't have.
 package struct WebSocketFrameParser: Sendable {
     /// Which end of the connection parses; clients mask, servers don't.
     package enum Role: Sendable {
@@ -44,32 +44,38 @@ package struct WebSocketFrameParser: Sendable {
     /// Memory that is held for what is unfinished.
     package var reservedBytes: Int { assembler.first?.reservedBytes ?? 0 }
 
+    /// Unmasks the text message whose frame begins at `start` of `input` into `scratch`, if it is unfragmented and whole
+    /// there, and checks it; `nil` for everything else, which is for ``next(from:)``.
+    ///
+    /// - Returns: where the frame ends, and how many bytes of `scratch` are the message.
+    package func wholeText(
+        in input: Span<UInt8>, from start: Int, scratch: inout [UInt8]
+    ) -> (end: Int, length: Int)? {
+        guard assembler.isEmpty, !isFinished, start < input.count,
+            // What is illegal is refused by the assembler.
+            let (header, length) = try? FrameHeader.parse(input.extracting(start..<input.count), role: role),
+            header.isFinal, header.opcode == .text, header.length <= limit
+        else { return nil }
+        let payload = start + length
+        guard input.count - payload >= header.length else { return nil }
+        if scratch.count < header.length {
+            scratch.append(contentsOf: repeatElement(0, count: header.length - scratch.count))
+        }
+        Unmasking.copy(input.extracting(payload..<payload + header.length), mask: header.mask, into: &scratch)
+        guard UTF8Validator.isValid(scratch.span.extracting(0..<header.length)) else { return nil }
+        return (payload + header.length, header.length)
+    }
+
     /// Takes bytes from `input` until one event is complete; `nil` when they are used up.
     ///
     /// After an error or a close event the parser swallows what follows and returns `nil`.
     package mutating func next(from input: inout ByteBuffer) throws(WebSocketError) -> Event? {
-        var scratch = ByteBuffer()
-        return try next(from: &input, scratch: &scratch)
-    }
-
-    /// As ``next(from:)``; a message that is whole in `input` is `scratch` itself, to be let go of before the next call.
-    /// Who keeps it costs the next message an allocation.
-    package mutating func next(
-        from input: inout ByteBuffer, scratch: inout ByteBuffer
-    ) throws(WebSocketError) -> Event? {
         guard !isFinished else {
             input.moveReaderIndex(to: input.writerIndex)
             return nil
         }
         if assembler.isEmpty {
             guard input.readableBytes > 0 else { return nil }
-            do throws(WebSocketError) {
-                if let event = try wholeMessage(from: &input, scratch: &scratch) { return event }
-            } catch {
-                isFinished = true
-                input.moveReaderIndex(to: input.writerIndex)
-                throw error
-            }
             assembler.append(WebSocketFrameAssembler(maximumMessageBytes: limit, role: role))
         }
         do throws(WebSocketError) {
@@ -82,26 +88,6 @@ package struct WebSocketFrameParser: Sendable {
             assembler = []
             throw error
         }
-    }
-
-    /// The usual case: an unfragmented message whose frame is whole in the receive buffer. `nil` for all others, and
-    /// then nothing was taken.
-    private func wholeMessage(
-        from input: inout ByteBuffer, scratch: inout ByteBuffer
-    ) throws(WebSocketError) -> Event? {
-        // An illegal header is the assembler's to refuse.
-        guard let (header, length) = try? FrameHeader.parse(input.readableBytesUInt8Span, role: role), header.isFinal,
-            header.opcode == .text || header.opcode == .binary, header.length <= limit,
-            input.readableBytes - length >= header.length
-        else { return nil }
-        input.moveReaderIndex(forwardBy: length)
-        scratch.clear()
-        scratch.writeUnmasked(from: &input, count: header.length, mask: header.mask, position: 0)
-        guard header.opcode == .text else { return .binary(scratch) }
-        guard UTF8Validator.isValid(scratch.readableBytesUInt8Span) else {
-            throw WebSocketError(.invalidText, "text is not UTF-8")
-        }
-        return .text(scratch)
     }
 
     /// RFC 6455 section 7.4 and the IANA registry: 1004, 1005, 1006 and 1015 never stand in a frame.

@@ -55,12 +55,13 @@ func measureBytes(_ harness: inout Harness) throws {
             for _ in 0..<count { keep(EventEncoder.event(for: broadcast)) }
         }
     }
-    let echo = try CommandDecoder.decode(ByteBuffer(string: #"{"type":"echo","data":\#(Sample.payload(100))}"#))
+    let request = ByteBuffer(string: #"{"type":"echo","data":\#(Sample.payload(100))}"#)
+    let echo = try CommandDecoder.decode(request.readableBytesUInt8Span)
     var answers = ByteBuffer()
     harness.measure("encode the answer to an echo, 100 B") { count in
         for _ in 0..<count {
             answers.clear()
-            EventEncoder.writeEcho(of: echo, into: &answers)
+            EventEncoder.writeEcho(of: echo, in: request.readableBytesUInt8Span, into: &answers)
         }
     }
     try measureBus(&harness)

@@ -35,24 +35,23 @@ func measureBytes(_ harness: inout Harness) throws {
     for (label, bytes) in [("100 B", 100), ("1 KB", 1_000), ("16 KB", 16_000)] {
         let request = Sample.broadcast(bytes)
         let frame = Sample.frame(request)
-        var parser = WebSocketFrameParser(maximumMessageBytes: 1 << 20)
-        var scratch = ByteBuffer()
-        try harness.measure("parse and unmask a frame, \(label)") { count in
+        let parser = WebSocketFrameParser(maximumMessageBytes: 1 << 20)
+        var scratch: [UInt8] = []
+        harness.measure("parse and unmask a frame, \(label)") { count in
             for _ in 0..<count {
-                var input = frame
-                keep(try parser.next(from: &input, scratch: &scratch))
+                keep(parser.wholeText(in: frame.readableBytesUInt8Span, from: 0, scratch: &scratch))
             }
         }
         try harness.measure("scan the envelope, \(label)") { count in
-            for _ in 0..<count { keep(try CommandDecoder.decode(request)) }
+            for _ in 0..<count { keep(try CommandDecoder.decode(request.readableBytesUInt8Span)) }
         }
-        let command = try CommandDecoder.decode(request)
+        let command = try CommandDecoder.decode(request.readableBytesUInt8Span)
         try harness.measure("scan the broadcast in it, \(label)") { count in
-            for _ in 0..<count { keep(try command.broadcast()) }
+            for _ in 0..<count { keep(try command.broadcast(in: request.readableBytesUInt8Span)) }
         }
-        let broadcast = try command.broadcast()
+        let broadcast = try command.broadcast(in: request.readableBytesUInt8Span)
         harness.measure("encode its event, \(label)") { count in
-            for _ in 0..<count { keep(EventEncoder.event(for: broadcast)) }
+            for _ in 0..<count { keep(EventEncoder.event(for: broadcast, in: request.readableBytesUInt8Span)) }
         }
     }
     let request = ByteBuffer(string: #"{"type":"echo","data":\#(Sample.payload(100))}"#)

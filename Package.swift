@@ -76,7 +76,7 @@ let package = Package(
         .target(
             name: "ConduitGateway",
             dependencies: [
-                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, http1, crypto, logging,
+                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, ssl, crypto, logging,
             ],
             resources: [.embedInCode("Resources/example-client.html")],
             swiftSettings: strict),
@@ -96,10 +96,16 @@ let package = Package(
                 "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle,
             ],
             swiftSettings: strict),
+        // The load generator behind `conduit bench`: knows the public protocol, nothing of a node.
+        .target(
+            name: "ConduitBench",
+            dependencies: ["ConduitWire", "ConduitCore", "ConduitTelemetry", histogram, nio, posix, ssl],
+            swiftSettings: strict),
         .executableTarget(
             name: "ConduitCommand",
             dependencies: [
-                "Conduit", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                "Conduit", "ConduitBench", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore",
+                "ConduitTelemetry",
                 configuration, arguments, nio, posix, logging, lifecycle, signals,
             ],
             swiftSettings: strict),
@@ -109,7 +115,7 @@ let package = Package(
         // Real Redis servers, real sockets, real processes: for Tests/ only.
         .target(
             name: "ConduitTesting",
-            dependencies: ["ConduitWire", "ConduitCore", nio, posix, http1],
+            dependencies: ["ConduitWire", "ConduitCore", nio, posix, http1, ssl],
             path: "Tests/ConduitTesting", swiftSettings: strict),
         .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore", "ConduitTesting"], swiftSettings: strict),
         .testTarget(
@@ -139,7 +145,7 @@ let package = Package(
             name: "ConduitGatewayTests",
             dependencies: [
                 "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", nio,
-                posix, embedded, http1, logging,
+                posix, embedded, http1, ssl, logging,
             ],
             swiftSettings: strict),
         .testTarget(
@@ -147,6 +153,12 @@ let package = Package(
             dependencies: [
                 "ConduitAdmin", "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
                 "ConduitTesting", nio, posix, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitBenchTests",
+            dependencies: [
+                "ConduitBench", "Conduit", "ConduitWire", "ConduitCore", "ConduitTesting", nio, posix, ssl, logging,
             ],
             swiftSettings: strict),
         // Whole nodes, in process and as processes: the promises of Docs/.

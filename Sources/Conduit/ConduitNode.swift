@@ -37,7 +37,8 @@ public final class ConduitNode: Service {
         self.adminPort = adminPort
         let host = configuration.gateway.host
         let shown = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host.contains(":") ? "[\(host)]" : host
-        self.url = "ws://\(shown):\(httpPort)\(configuration.gateway.path)"
+        let scheme = configuration.gateway.tls == nil ? "ws" : "wss"
+        self.url = "\(scheme)://\(shown):\(httpPort)\(configuration.gateway.path)"
     }
 
     /// Starts a node and returns when its ports are open. Redis need not be there: the node is degraded until it is.
@@ -57,7 +58,7 @@ public final class ConduitNode: Service {
         var logger = logger
         logger.logLevel = configuration.logLevel
         logger[metadataKey: "node"] = "\(configuration.nodeID)"
-        let loops = configuration.eventLoops > 0 ? configuration.eventLoops : usableCores
+        let loops = configuration.eventLoops > 0 ? configuration.eventLoops : ProcessorCount.usable
         let group = MultiThreadedEventLoopGroup(numberOfThreads: min(loops, 64))
         do {
             return try await start(configuration, router, hooks, logger, authenticate, group)
@@ -65,11 +66,6 @@ public final class ConduitNode: Service {
             try? await group.shutdownGracefully()
             throw error
         }
-    }
-
-    /// What the machine or container has, and what is left of it to this process.
-    private static var usableCores: Int {
-        min(System.coreCount, ProcessFigures.allowedProcessors() ?? System.coreCount)
     }
 
     private static func start(

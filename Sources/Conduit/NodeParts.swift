@@ -63,6 +63,8 @@ final class NodeParts: Sendable {
         let port: Int
         do {
             port = try await gateway.start().port ?? 0
+        } catch let error as ServerTLSError {
+            throw error
         } catch {
             throw PortUnavailable(key: "http.port", address: address, reason: error)
         }

@@ -95,7 +95,7 @@ extension Bridge {
     }
 
     func subscribed(_ channel: ByteBuffer) {
-        guard let topic = keys.topic(ofChannel: String(buffer: channel)) else { return }
+        guard let topic = channels.topic(of: channel) else { return }
         backlog -= 1
         subscribingSince = now
         switch topic {

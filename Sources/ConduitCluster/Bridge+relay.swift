@@ -6,88 +6,86 @@ import ConduitWire
 import Logging
 import NIOCore
 
-/// Messages of one turn that share a PUBLISH.
-struct TurnBatch {
-    let topic: BusTopic
-    let kind: NodeEnvelope.Kind
-    var writer = NodeEnvelopeWriter()
-    var requests: [UInt64] = []
-}
-
 // Relay out: from the shards' events to PUBLISH.
 extension Bridge {
-    /// A PUBLISH that is over this size takes no further message.
-    private static let batchBytes = 256 * 1024
-
     /// Adds a message for other nodes to the last PUBLISH, or begins one.
-    ///
-    /// Only neighbours share: a message that joined an earlier PUBLISH of its room would overtake what its sender has
-    /// sent to another room in between.
     func relay(
         _ topic: BusTopic, _ kind: NodeEnvelope.Kind, request: UInt64 = 0, _ write: (inout NodeEnvelopeWriter) -> Void
     ) {
         guard commands != nil, phase != .closed else { return }
-        let isShared =
-            turn.last.map { $0.topic == topic && $0.kind == kind && $0.writer.byteCount < Self.batchBytes } ?? false
-        if !isShared { turn.append(TurnBatch(topic: topic, kind: kind)) }
-        let index = turn.count - 1
-        write(&turn[index].writer)
-        if request != 0 { turn[index].requests.append(request) }
+        outbox.collected.add(topic, kind, request: request, sentAt: WallClock.microseconds, write)
+        turnMessages += 1
     }
 
-    /// Numbers what the turn has collected and puts it into the outbox.
-    func flushRelay() {
-        guard !turn.isEmpty else { return }
-        let now = now
-        let sentAt = WallClock.microseconds
-        for batch in turn {
-            let (first, startsRun) = source.take(batch.topic, count: UInt64(batch.writer.count))
+    /// Numbers what was collected and puts it into the outbox; above a rate not in every turn.
+    func flushRelay(isUrgent: Bool) {
+        guard !outbox.collected.isEmpty else { return }
+        let now = NIODeadline.now()
+        let micros = Int64(clamping: now.uptimeNanoseconds / 1_000)
+        if turnMessages > 0 {
+            pacer.collected(turnMessages, now: micros)
+            turnMessages = 0
+        }
+        if isUrgent || phase != .live {
+            pacer.released()
+        } else if case .hold(let until) = pacer.decide(bytes: outbox.collected.bytes, now: micros) {
+            return flushLater(until)
+        }
+        let millis = micros / 1_000
+        var collected = RelayBatches()
+        swap(&collected, &outbox.collected)
+        collected.removeAll { batch in
+            let messages = batch.writer.count
+            let (first, startsRun) = source.take(batch.topic, count: UInt64(messages))
             let payload = batch.writer.finish(
                 kind: batch.kind, origin: node, incarnation: incarnation, sequence: first, startsRun: startsRun,
-                sentAt: sentAt)
+                sentAt: batch.sentAt)
             outbox.append(
-                channel: keys.channel(batch.topic), payload: payload, messages: batch.writer.count,
-                requests: batch.requests, now: now)
+                channel: channels.name(of: batch.topic), payload: payload, messages: messages,
+                requests: batch.requests, now: millis)
         }
-        turn.removeAll(keepingCapacity: true)
+        // Only for its room: the array is used again.
+        swap(&collected, &outbox.collected)
+    }
+
+    /// One timer at most; when it finds that what it was set for has left, it is set again for what has come since.
+    private func flushLater(_ until: Int64) {
+        guard !holdTimer else { return }
+        holdTimer = true
+        let deadline = NIODeadline.uptimeNanoseconds(UInt64(clamping: until) &* 1_000)
+        eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
+            guard let self else { return }
+            self.holdTimer = false
+            if self.phase != .closed { self.flush() }
+        }
     }
 
     /// Sends what waits, as far as the link takes it.
     func pump() {
         guard phase == .live, let commands else { return }
         while let entry = outbox.next() {
-            var isCalling = true
-            var wasRefused = false
-            commands.publish(channel: entry.channel, payload: entry.payload) { [weak self] result in
-                if isCalling {
-                    wasRefused = true
-                } else {
-                    self?.published(result)
-                }
-            }
-            isCalling = false
-            if wasRefused {
-                outbox.refused()
-                return
+            guard commands.publishInOrder(channel: entry.channel, payload: entry.payload) == nil else {
+                return outbox.refused()
             }
         }
     }
 
-    private func published(_ result: Result<RedisValue, RedisError>) {
+    /// The answer to the oldest PUBLISH of the outbox that is in flight. None comes for what a lost connection owes:
+    /// ``linkLost(_:_:)`` puts that back.
+    func published(_ result: Result<RedisValue, RedisError>) {
         switch result {
         case .success(let value):
             guard let entry = outbox.answered() else { return }
             counters.relayPublished += UInt64(entry.messages)
-            let receivers = Int(clamping: value.integer ?? 0)
-            for request in entry.requests {
-                if let finished = sends.published(request, receivers: receivers) { finish(finished) }
+            if !entry.requests.isEmpty {
+                let receivers = Int(clamping: value.integer ?? 0)
+                for request in entry.requests {
+                    if let finished = sends.published(request, receivers: receivers) { finish(finished) }
+                }
             }
         case .failure(let error) where error.isPassing: outbox.putBack(now: now)
-        case .failure(let error) where error.code == .server:
-            if let entry = outbox.answered() { drop("refused", UInt64(entry.messages)) }
         case .failure:
-            // The connection ended; ``linkLost`` puts everything that was in flight back.
-            break
+            if let entry = outbox.answered() { drop("refused", UInt64(entry.messages)) }
         }
         if outbox.waitingCount > 0 { needsFlush() }
     }
@@ -99,10 +97,12 @@ extension Bridge {
         _ topic: BusTopic, _ kind: NodeEnvelope.Kind, _ writer: NodeEnvelopeWriter, refused: (() -> Void)? = nil
     ) {
         guard let commands, writer.count > 0 else { return }
+        let messages = UInt64(writer.count)
+        var writer = writer
         let payload = writer.finish(
             kind: kind, origin: node, incarnation: incarnation, sequence: 0, startsRun: false,
             sentAt: WallClock.microseconds)
-        commands.publish(channel: keys.channel(topic), payload: payload) { [weak self] result in
+        commands.publish(channel: channels.name(of: topic), payload: payload) { [weak self] result in
             guard let self, case .failure(let error) = result else { return }
             switch error.code {
             // The next connection brings a whole assertion.
@@ -110,7 +110,7 @@ extension Bridge {
                 return
             case .server, .overloaded, .invalidCommand: break
             }
-            self.drop(RelayDrop.publishRefused, UInt64(writer.count))
+            self.drop(RelayDrop.publishRefused, messages)
             if kind == .presence { self.assertAgainAt = self.now + 1_000 }
             refused?()
         }
@@ -126,8 +126,10 @@ extension Bridge {
 // Relay in: from the subscriptions to the shards.
 extension Bridge {
     func received(_ channel: ByteBuffer, _ payload: ByteBuffer) {
+        // What this node has said in a room of its own: its members have had it.
+        if ownMark.isBroadcast(payload) { return }
         needsFlush()
-        guard let topic = keys.topic(ofChannel: String(buffer: channel)) else { return drop(RelayDrop.badChannel) }
+        guard let topic = channels.topic(of: channel) else { return drop(RelayDrop.badChannel) }
         let envelope: NodeEnvelope
         do throws(NodeEnvelope.Failure) {
             envelope = try NodeEnvelope.decode(payload)
@@ -136,8 +138,9 @@ extension Bridge {
         }
         guard envelope.origin != node else { return receivedOwn(topic, envelope) }
         let count = UInt64(envelope.entries.count)
+        let mask = interest.shards(of: topic)
         // Number 0 is for what isn't counted.
-        if envelope.sequence > 0, counts(topic) {
+        if envelope.sequence > 0, mask != 0 || counts(topic) {
             let verdict = tracker.observe(
                 topic, origin: envelope.origin, incarnation: envelope.incarnation, first: envelope.sequence,
                 count: count, startsRun: envelope.startsRun)
@@ -151,7 +154,7 @@ extension Bridge {
             }
         }
         switch envelope.kind {
-        case .broadcast: receivedBroadcast(topic, envelope)
+        case .broadcast: receivedBroadcast(topic, envelope, mask)
         case .send: receivedSends(topic, envelope)
         case .presence: receivedPresence(topic, envelope)
         case .control: receivedControl(topic, envelope)
@@ -190,28 +193,31 @@ extension Bridge {
         }
     }
 
-    private func receivedBroadcast(_ topic: BusTopic, _ envelope: NodeEnvelope) {
-        let mask: UInt64
+    /// `mask`: the shards with a member, where the topic is a room.
+    private func receivedBroadcast(_ topic: BusTopic, _ envelope: NodeEnvelope, _ mask: UInt64) {
+        var received: UInt64 = 0
         switch topic {
-        case .room: mask = interest.shards(of: topic)
-        case .everyone: mask = handOff.all
+        case .room(let room):
+            for json in envelope.entries where isEnvelope(json) {
+                received += 1
+                if mask != 0 { handOff.add(.room(room, ServerMessage(json: json)), to: mask) }
+            }
+        case .everyone:
+            for json in envelope.entries where isEnvelope(json) {
+                received += 1
+                handOff.add(.all(ServerMessage(json: json)), to: handOff.all)
+            }
         case .user, .control, .node: return drop(RelayDrop.badChannel)
         }
-        for json in envelope.entries {
-            guard json.readableBytes > 1 else {
-                drop(RelayDrop.badEntry)
-                continue
-            }
-            counters.relayReceived += 1
-            guard mask != 0 else { continue }
-            let message = ServerMessage(json: json)
-            if case .room(let room) = topic {
-                handOff.add(.room(room, message), to: mask)
-            } else {
-                handOff.add(.all(message), to: mask)
-            }
-        }
+        counters.relayReceived += received
         handedOff.append((envelope.sentAt, envelope.entries.count))
+    }
+
+    /// Whether an entry can be a client's envelope; counts it when it can't.
+    private func isEnvelope(_ json: ByteBuffer) -> Bool {
+        if json.readableBytes > 1 { return true }
+        drop(RelayDrop.badEntry)
+        return false
     }
 
     /// Says to the observers of a room that messages are missing; the roster may lack something too.

@@ -55,7 +55,13 @@ final class Bridge {
     var outbox: RelayOutbox
     var source = SequenceSource()
     var tracker = SequenceTracker()
-    var turn: [TurnBatch] = []
+    var channels: ChannelTable
+    var pacer: PublishPacer
+    /// Messages that were collected in this turn.
+    var turnMessages = 0
+    /// A timer is set for what is held.
+    var holdTimer = false
+    let ownMark: NodeEnvelopeMark
     var handedOff: [(sentAt: Int64, messages: Int)] = []
 
     // Presence.
@@ -116,6 +122,9 @@ final class Bridge {
         self.incarnation = UInt64(clamping: WallClock.microseconds)
         self.configuration = configuration
         self.keys = ClusterKeys(prefix: configuration.prefix)
+        self.channels = ChannelTable(keys: keys)
+        self.pacer = PublishPacer(longestHold: configuration.publishHoldMicroseconds)
+        self.ownMark = NodeEnvelopeMark(origin: node, incarnation: incarnation)
         self.eventLoop = eventLoop
         self.sink = sink
         self.status = status
@@ -156,6 +165,7 @@ final class Bridge {
         every(.milliseconds(50)) { $0.tick() }
         guard let commands, let subscriptions else { return }
         commands.onReady = { [weak self] in self?.linkReady() }
+        commands.onPublished = { [weak self] in self?.published($0) }
         commands.onLost = { [weak self] in self?.linkLost("commands", $0) }
         subscriptions.onReady = { [weak self] in self?.linkReady() }
         subscriptions.onLost = { [weak self] in self?.linkLost("subscriptions", $0) }
@@ -238,9 +248,10 @@ final class Bridge {
         }
     }
 
-    func flush() {
+    /// `isUrgent`: nothing is held for the sake of a fuller flush.
+    func flush(isUrgent: Bool = false) {
         flushPresence()
-        flushRelay()
+        flushRelay(isUrgent: isUrgent)
         subscribeWanted()
         pump()
         handOff.flush(to: sink)

@@ -108,7 +108,7 @@ package final class BridgeRef: HubRelay {
 extension Bridge {
     /// Waits for the outbox, then leaves, then closes; each step only as long as there is time.
     func drain(until deadline: NIODeadline, _ promise: EventLoopPromise<Void>) {
-        flush()
+        flush(isUrgent: true)
         guard phase != .closed else { return promise.succeed() }
         if phase == .live, !outbox.isEmpty, NIODeadline.now() < deadline - .milliseconds(500) {
             eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { self.drain(until: deadline, promise) }

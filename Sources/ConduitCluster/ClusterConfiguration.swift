@@ -16,6 +16,8 @@ package struct ClusterConfiguration: Sendable {
     package var outboxBytes = 8 * 1024 * 1024
     /// How old a message may get that waits for Redis, in milliseconds.
     package var outboxAgeMilliseconds: Int64 = 30_000
+    /// How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for not at all.
+    package var publishHoldMicroseconds: Int64 = 500
     /// Heartbeats that a node's series keeps.
     package var seriesLength = 3_600
     /// Entries that the stream of events keeps.

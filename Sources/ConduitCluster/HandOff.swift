@@ -69,8 +69,8 @@ struct HandOff {
         switch command {
         case .room(_, let message), .roomExcept(_, let message, _), .observers(_, let message), .all(let message),
             .send(_, let message, _):
-            (message.json.readableBytes, false)
-        case .reply(_, let message), .presenceReply(_, let message): (message.json.readableBytes, true)
+            (message.byteCount, false)
+        case .reply(_, let message), .presenceReply(_, let message): (message.byteCount, true)
         case .roomLive, .disconnect: (0, true)
         }
     }

@@ -53,7 +53,7 @@ final class OwedEvents: Sendable {
         events.reduce(0) { sum, event in
             switch event {
             case .broadcast(_, let message), .broadcastAll(let message), .send(_, let message, _):
-                sum + eventBytes + message.json.readableBytes
+                sum + eventBytes + message.byteCount
             case .joined(_, let member): sum + eventBytes + member.info.count
             case .connected, .disconnected, .left, .delivered, .presenceQuery: sum + eventBytes
             }

@@ -7,7 +7,7 @@ import NIOCore
 struct RelayOutbox {
     /// One PUBLISH.
     struct Entry {
-        let channel: String
+        let channel: ByteBuffer
         let payload: ByteBuffer
         /// Messages in it.
         let messages: Int
@@ -16,16 +16,19 @@ struct RelayOutbox {
         /// When it was sent, in milliseconds.
         let time: Int64
 
-        var bytes: Int { payload.readableBytes + channel.utf8.count }
+        var bytes: Int { payload.readableBytes + channel.readableBytes }
     }
 
+    /// What isn't numbered yet, for less than a millisecond: newer than everything else here.
+    var collected = RelayBatches()
     private var flight = CircularBuffer<Entry>()
     private var waiting = CircularBuffer<Entry>()
     /// What Redis was too busy for, oldest first. Nothing is sent meanwhile, so that the order stays.
     private var returned = CircularBuffer<Entry>()
     private var retryAt: Int64 = 0
+    private var publishBytes = 0
     /// Bytes of everything that is here.
-    private(set) var bytes = 0
+    var bytes: Int { publishBytes + collected.bytes }
     /// Messages that gave way to newer ones.
     private(set) var droppedForBytes: UInt64 = 0
     /// Messages that became too old.
@@ -44,24 +47,24 @@ struct RelayOutbox {
     }
 
     /// Whether nothing waits, for sending or for an answer.
-    var isEmpty: Bool { flight.isEmpty && waiting.isEmpty && returned.isEmpty }
+    var isEmpty: Bool { flight.isEmpty && waiting.isEmpty && returned.isEmpty && collected.isEmpty }
     /// Entries that are sent and not answered.
     var inFlight: Int { flight.count }
     /// Entries that are not sent.
     var waitingCount: Int { waiting.count + returned.count }
 
     /// Adds a PUBLISH. When it doesn't fit, the oldest ones that wait give way, and if that isn't enough, the new one.
-    mutating func append(channel: String, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], now: Int64) {
+    mutating func append(channel: ByteBuffer, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], now: Int64) {
         let entry = Entry(channel: channel, payload: payload, messages: messages, requests: requests, time: now)
-        while bytes + entry.bytes > byteLimit, let old = waiting.popFirst() {
-            bytes -= old.bytes
+        while publishBytes + entry.bytes > byteLimit, let old = waiting.popFirst() {
+            publishBytes -= old.bytes
             droppedForBytes += UInt64(old.messages)
         }
-        guard bytes + entry.bytes <= byteLimit else {
+        guard publishBytes + entry.bytes <= byteLimit else {
             droppedForBytes += UInt64(messages)
             return
         }
-        bytes += entry.bytes
+        publishBytes += entry.bytes
         waiting.append(entry)
     }
 
@@ -80,7 +83,7 @@ struct RelayOutbox {
     /// Redis has answered the oldest PUBLISH in flight.
     mutating func answered() -> Entry? {
         guard let entry = flight.popFirst() else { return nil }
-        bytes -= entry.bytes
+        publishBytes -= entry.bytes
         return entry
     }
 
@@ -106,7 +109,7 @@ struct RelayOutbox {
         if !returned.isEmpty, flight.isEmpty, retryAt <= now { connectionLost() }
         while let oldest = waiting.first, now - oldest.time > ageLimit {
             waiting.removeFirst()
-            bytes -= oldest.bytes
+            publishBytes -= oldest.bytes
             droppedForAge += UInt64(oldest.messages)
         }
     }

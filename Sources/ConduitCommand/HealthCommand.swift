@@ -9,7 +9,8 @@ struct HealthCommand: AsyncParsableCommand {
         commandName: "health",
         abstract: "Ask a running node whether it is alive; exit code 0 when it is, 69 when not.",
         discussion: """
-            Without --url the node of the same flags, environment and file is asked: GET /health on its public port. \
+            Without --url the node of the same flags, environment and file is asked: GET /health on its public port, \
+            or, where that speaks TLS, GET /health/live on its admin port. \
             With --url any http address will do, such as http://127.0.0.1:8080/ready.
             """)
 
@@ -48,7 +49,15 @@ struct HealthCommand: AsyncParsableCommand {
 
     /// The node that `conduit serve` with the same settings runs on this machine.
     private func ownProbe() throws -> HealthProbe {
-        let gateway = try options.load().gateway
+        let configuration = try options.load()
+        let gateway = configuration.gateway
+        if gateway.tls != nil {
+            guard configuration.admin.isEnabled, configuration.admin.port != 0 else {
+                throw ValidationError("the public port speaks TLS and there is no admin port to ask: use --url")
+            }
+            return HealthProbe(
+                host: configuration.admin.host, port: configuration.admin.port, path: "/health/live")
+        }
         guard gateway.port != 0 else {
             throw ValidationError("http.port is 0, so the node has a port that nobody knows beforehand: use --url")
         }

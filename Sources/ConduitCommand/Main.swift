@@ -12,7 +12,7 @@ struct ConduitCommand: AsyncParsableCommand {
             """,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, PublishCommand.self,
-            HealthCommand.self, VersionCommand.self,
+            HealthCommand.self, BenchCommand.self, VersionCommand.self,
         ],
         defaultSubcommand: ServeCommand.self)
 }

@@ -25,7 +25,7 @@ package struct PresenceTable: Sendable {
     }
 
     private struct Roster {
-        var members: [ClientID: Member] = [:]
+        var members = MemberTable()
         /// Connections by user.
         var users: [UserID: Int] = [:]
         /// Members by node, this one too.
@@ -67,12 +67,12 @@ package struct PresenceTable: Sendable {
     /// A member, if it is there.
     package func member(_ client: ClientID, in room: RoomName) -> Member? { rosters[room]?.members[client] }
     /// All members in no order.
-    package func members(of room: RoomName) -> [Member] { rosters[room].map { Array($0.members.values) } ?? [] }
+    package func members(of room: RoomName) -> [Member] { rosters[room].map { Array($0.members.all) } ?? [] }
 
     /// Up to `limit` members in the order of their client ids, after `cursor`; and whether more follow.
     package func page(of room: RoomName, after cursor: String?, limit: Int) -> (members: [Member], more: Bool) {
         guard let roster = rosters[room] else { return ([], false) }
-        return Self.page(roster.members.values, after: cursor, limit: limit)
+        return Self.page(roster.members.all, after: cursor, limit: limit)
     }
 
     /// The same for members from elsewhere. Keeps the smallest ones while it walks, so a page of a large room costs
@@ -201,8 +201,8 @@ package struct PresenceTable: Sendable {
             present.insert(member.client)
             if let change = insert(member, into: &roster) { result.changes.append(change) }
         }
-        for (client, member) in roster.members where member.node != own && !present.contains(client) {
-            if let change = remove(client, from: &roster, reason: .left) { result.changes.append(change) }
+        for member in Array(roster.members.all) where member.node != own && !present.contains(member.client) {
+            if let change = remove(member.client, from: &roster, reason: .left) { result.changes.append(change) }
         }
         let waited = roster.buffered ?? []
         roster.buffered = nil
@@ -235,7 +235,7 @@ package struct PresenceTable: Sendable {
             return remove(client, from: &roster, reason: reason).map { [$0] } ?? []
         case .nodeGone(let node):
             guard node != own, roster.nodes[node] != nil else { return [] }
-            let gone = roster.members.values.filter { $0.node == node }
+            let gone = roster.members.all.filter { $0.node == node }
             return gone.compactMap { remove($0.client, from: &roster, reason: .nodeLost) }
         }
     }
@@ -243,7 +243,7 @@ package struct PresenceTable: Sendable {
     /// `nil` when exactly this member was there already, or when its id isn't one of its node's.
     private mutating func insert(_ member: Member, into roster: inout Roster) -> Change? {
         guard member.client.node == member.node else { return nil }
-        let old = roster.members.updateValue(member, forKey: member.client)
+        let old = roster.members.insert(member)
         guard old != member else { return nil }
         if let old { uncount(old, in: &roster) } else { memberCount += 1 }
         if let user = member.user { roster.users[user, default: 0] += 1 }
@@ -254,7 +254,7 @@ package struct PresenceTable: Sendable {
     private mutating func remove(
         _ client: ClientID, from roster: inout Roster, reason: LeaveReason
     ) -> Change? {
-        guard let old = roster.members.removeValue(forKey: client) else { return nil }
+        guard let old = roster.members.remove(client) else { return nil }
         uncount(old, in: &roster)
         memberCount -= 1
         return .left(old, reason)

@@ -41,20 +41,23 @@ package struct SequenceTracker: Sendable {
         let last = first &+ (messages &- 1)
         // A forged number must not make every later one a duplicate.
         guard messages > 0, last >= first, last <= Self.highest else { return .malformed }
-        guard let known = origins[topic]?[origin] else {
+        // Each table is asked once a message: what is found is changed in its place.
+        guard let channel = origins.index(forKey: topic), let place = origins.values[channel].index(forKey: origin)
+        else {
             if count >= limit { forgetAll() }
             origins[topic, default: [:]][origin] = Origin(incarnation: incarnation, last: last)
             count += 1
             return .inOrder
         }
+        let known = origins.values[channel].values[place]
         guard known.incarnation == incarnation else {
-            origins[topic]?[origin] = Origin(incarnation: incarnation, last: last)
+            origins.values[channel].values[place] = Origin(incarnation: incarnation, last: last)
             return .inOrder
         }
         guard first > known.last else { return .duplicate }
         let missing = first - known.last - 1
         guard startsRun || missing < Self.longestGap else { return .malformed }
-        origins[topic]?[origin]?.last = last
+        origins.values[channel].values[place].last = last
         return missing == 0 || startsRun ? .inOrder : .gap(missing)
     }
 

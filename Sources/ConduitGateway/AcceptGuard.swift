@@ -28,15 +28,3 @@ final class AcceptGuard: ChannelInboundHandler {
 
 @available(*, unavailable)
 extension AcceptGuard: Sendable {}
-
-/// Gives every read a buffer of its own, so that a connection which says nothing holds none.
-struct TransientReceiveAllocator: RecvByteBufferAllocator {
-    let capacity: Int
-
-    func buffer(allocator: ByteBufferAllocator) -> ByteBuffer { allocator.buffer(capacity: capacity) }
-
-    mutating func record(actualReadBytes: Int) -> Bool { false }
-
-    /// `nil` keeps NIO from pooling a buffer with each channel.
-    func nextBufferSize() -> Int? { nil }
-}

@@ -1,5 +1,4 @@
 import NIOCore
-import NIOHTTP1
 
 /// Decides what becomes of a request: a value without I/O.
 struct FrontDoor: Sendable {
@@ -8,33 +7,42 @@ struct FrontDoor: Sendable {
         /// A page; `/ready` is one too when it says no.
         case page(HTTPAnswer)
         case refuse(Refusal)
-        /// Correct and welcome, but not yet authenticated.
-        case upgrade(Handshake, HandshakeRequest)
+        /// Correct and welcome, but not yet authenticated. The request, where it was needed to decide.
+        case upgrade(Handshake, HandshakeRequest?)
     }
 
     private let configuration: GatewayConfiguration
 
     init(configuration: GatewayConfiguration) { self.configuration = configuration }
 
-    func decide(_ head: HTTPRequestHead, remoteAddress: String?, readiness: Readiness) -> Decision {
+    func decide(_ head: RequestHead, readiness: Readiness, remoteAddress: () -> String?) -> Decision {
         do throws(Refusal) {
-            let path = HandshakeRequest.split(uri: head.uri).path
-            if path == configuration.path && (Handshake.isUpgrade(head) || !isPage(path)) {
-                return try upgrade(head, remoteAddress: remoteAddress, readiness: readiness)
+            if head.hasPath(configuration.path) && (Handshake.isUpgrade(head) || !isPage(configuration.path)) {
+                return try upgrade(head, readiness: readiness, remoteAddress: remoteAddress)
             }
+            let path = HandshakeRequest.split(uri: head.target).path
             return .page(try page(path, head, readiness: readiness))
         } catch {
             return .refuse(error)
         }
     }
 
+    /// What an authentication handler is shown.
+    func request(_ head: RequestHead, remoteAddress: String?) -> HandshakeRequest {
+        HandshakeRequest(head: head, remoteAddress: remoteAddress, tokenCookie: configuration.tokenCookie)
+    }
+
     private func upgrade(
-        _ head: HTTPRequestHead, remoteAddress: String?, readiness: Readiness
+        _ head: RequestHead, readiness: Readiness, remoteAddress: () -> String?
     ) throws(Refusal) -> Decision {
         let handshake = try Handshake.check(head)
-        let request = HandshakeRequest(
-            head: head, remoteAddress: remoteAddress, tokenCookie: configuration.tokenCookie)
-        guard configuration.origins.allows(request) else { throw Refusal(.forbidden, "this origin may not connect") }
+        var request: HandshakeRequest?
+        // What isn't a browser's page passes every rule: nothing has to be looked at.
+        if head.contains("origin") {
+            let made = self.request(head, remoteAddress: remoteAddress())
+            guard configuration.origins.allows(made) else { throw Refusal(.forbidden, "this origin may not connect") }
+            request = made
+        }
         guard readiness.acceptsClients else {
             throw Refusal(.serviceUnavailable, "the node is \(readiness.rawValue)", [("Retry-After", "1")])
         }
@@ -47,13 +55,13 @@ struct FrontDoor: Sendable {
         path == "/health" || path == "/ready" || (path == "/" && configuration.exampleClient)
     }
 
-    private func page(_ path: String, _ head: HTTPRequestHead, readiness: Readiness) throws(Refusal) -> HTTPAnswer {
+    private func page(_ path: String, _ head: RequestHead, readiness: Readiness) throws(Refusal) -> HTTPAnswer {
         guard isPage(path) else { throw Refusal(.notFound, "nothing is here") }
-        guard head.method == .GET || head.method == .HEAD else {
+        guard head.method == .get || head.method == .head else {
             throw Refusal(.methodNotAllowed, "only GET and HEAD are served", [("Allow", "GET, HEAD")])
         }
         // Health checks of old load balancers speak HTTP/1.0 without a Host.
-        guard head.headers["Host"].count == 1 || (head.version == .http1_0 && head.headers["Host"].isEmpty) else {
+        guard head.count("host") == 1 || (head.version == .http1_0 && !head.contains("host")) else {
             throw Refusal(.badRequest, "exactly one Host is needed")
         }
         switch path {
@@ -64,7 +72,7 @@ struct FrontDoor: Sendable {
             case .ready: return HTTPAnswer(.ok, "status", readiness.rawValue)
             case .degraded:
                 return HTTPAnswer(
-                    HTTPResponseStatus(statusCode: configuration.degradedStatus), "status", readiness.rawValue)
+                    HTTPStatus(code: configuration.degradedStatus), "status", readiness.rawValue)
             case .starting, .overloaded, .draining:
                 return HTTPAnswer(.serviceUnavailable, "status", readiness.rawValue, headers: [("Retry-After", "1")])
             }

@@ -2,25 +2,22 @@ import ConduitHub
 import ConduitTelemetry
 import Logging
 import NIOCore
-import NIOHTTP1
 
 /// One connection until it is upgraded or answered. Loop-bound; after the upgrade nothing of it stays.
 ///
 /// The clock runs from accept, so a client that dribbles its request or an authentication that hangs ends with it.
 /// Only the first request is served: whatever is pipelined behind it is dropped as the answer says `close`.
 final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     private enum State {
         /// The head is awaited.
         case reading
-        /// The head is here, its end is not.
-        case deciding(HTTPRequestHead)
         /// Somebody is asked who this is.
-        case authenticating(Handshake, HandshakeRequest, task: Task<Void, Never>?)
-        /// The answer is out; what still comes is dropped until the peer closes.
-        case answered
+        case authenticating(Handshake, task: Task<Void, Never>?)
+        /// The answer is out; what still comes is dropped until the peer closes or this closes it.
+        case answered(Scheduled<Void>)
         /// The next handler takes over.
         case upgraded
         case closed
@@ -29,111 +26,153 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// What the peer may still send after an answer, so that closing doesn't reset the connection under it.
     private static let lingerTime = TimeAmount.seconds(1)
 
-    private let shared: Gateway.Shared
-    private let decoder: ByteToMessageHandler<HTTPRequestDecoder>
+    private let loop: GatewayLoop
+    private var shared: Gateway.Shared { loop.shared }
+    private var context: ChannelHandlerContext?
     private var state = State.reading
-    private var timer: Scheduled<Void>?
+    private var reader = RequestReader()
+    /// What came behind the request.
+    private var leftover: ByteBuffer?
+    /// Whether the channel reads into what it shall read into for the rest of its life.
+    private var hasAllocator: Bool
 
-    init(shared: Gateway.Shared, decoder: ByteToMessageHandler<HTTPRequestDecoder>) {
-        self.shared = shared
-        self.decoder = decoder
+    /// Places in ``HandshakeDeadlines``, which alone touches them.
+    var deadline = NIODeadline.uptimeNanoseconds(0)
+    var earlier: FrontDoorHandler?
+    var later: FrontDoorHandler?
+
+    init(loop: GatewayLoop, isBehindTLS: Bool) {
+        self.loop = loop
+        self.hasAllocator = isBehindTLS
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
-        let time = TimeAmount.milliseconds(Int64(shared.configuration.handshakeTimeoutMilliseconds))
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: time) { self.timeIsUp(context) }
+        self.context = context
+        loop.deadlines.add(self)
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { timer?.cancel() }
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+        self.context = nil
+    }
 
     // MARK: Events of the channel
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch (unwrapInboundIn(data), state) {
-        case (.head(let head), .reading):
-            state = .deciding(head)
-        case (.body, .deciding(let head)):
-            // Nothing here takes a body. It isn't waited for.
-            finish(head, context)
-        case (.end, .deciding(let head)):
-            finish(head, context)
-        default:
+        let bytes = unwrapInboundIn(data)
+        loop.pool.giveBack(bytes)
+        if !hasAllocator {
+            hasAllocator = true
+            // The buffer that NIO keeps is chosen; from now on, beginning with the next read of this turn, the pool's.
+            try? context.channel.syncOptions?.setOption(.recvAllocator, value: loop.laterReads)
+            try? context.channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
+        }
+        switch state {
+        case .reading:
+            read(bytes, context)
+        case .authenticating:
+            // What the socket gave in the turn in which reading was stopped: a read or two.
+            keep(bytes)
+        case .answered, .upgraded, .closed:
             break
+        }
+    }
+
+    private func read(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        let configuration = shared.configuration
+        switch reader.next(bytes, maxBytes: configuration.maxHeaderBytes, maxFields: configuration.maxHeaderFields) {
+        case .incomplete:
+            break
+        case .complete(let head, let leftover):
+            self.leftover = leftover
+            reader = RequestReader()
+            finish(head, context)
+        case .malformed:
+            refuse(Refusal(.badRequest, "not HTTP/1.1"), context)
+        case .tooLarge:
+            refuse(Refusal(.requestHeaderFieldsTooLarge, "the head of the request is too large"), context)
+        }
+    }
+
+    private func keep(_ bytes: ByteBuffer) {
+        if leftover == nil {
+            leftover = bytes
+        } else {
+            leftover?.writeImmutableBuffer(bytes)
         }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard case .reading = state else {
-            if error is IOError || error is ChannelError { context.close(promise: nil) }
-            return
-        }
-        switch error {
-        case HTTPParserError.headerOverflow:
-            refuse(Refusal(.requestHeaderFieldsTooLarge, "the head of the request is too large"), context)
-        case is HTTPParserError:
-            refuse(Refusal(.badRequest, "not HTTP/1.1"), context)
-        default:
-            shared.logger.debug("connection failed", metadata: [LogKey.error: "\(error)"])
-            context.close(promise: nil)
-        }
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // The peer has sent all: a half-closed connection is of no use to a WebSocket.
-        if case ChannelEvent.inputClosed = event { context.close(promise: nil) }
+        shared.logger.debug("connection failed", metadata: [LogKey.error: "\(error)"])
+        context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        switch state {
-        case .reading, .deciding:
-            shared.counters.count(.aborted)
-        case .authenticating(_, _, let task):
-            task?.cancel()
-            shared.counters.count(.aborted)
-            shared.counters.returnPlace()
-        case .answered, .upgraded, .closed:
-            break
-        }
-        state = .closed
-        timer?.cancel()
+        end()
         context.fireChannelInactive()
     }
 
-    private func timeIsUp(_ context: ChannelHandlerContext) {
+    /// The connection is gone, or no longer this handler's.
+    private func end() {
+        loop.deadlines.remove(self)
         switch state {
-        case .reading, .deciding:
+        case .reading:
+            shared.counters.count(.aborted)
+        case .authenticating(_, let task):
+            task?.cancel()
+            shared.counters.count(.aborted)
+            shared.counters.returnPlace()
+        case .answered(let timer):
+            timer.cancel()
+        case .upgraded, .closed:
+            return
+        }
+        state = .closed
+        shared.counters.close()
+    }
+
+    /// Called by ``HandshakeDeadlines``.
+    func timeIsUp() {
+        guard let context else { return }
+        switch state {
+        case .reading:
             shared.counters.count(.timeout)
             answer(Refusal(.requestTimeout, "the request took too long").answer, withBody: true, context)
-        case .authenticating(_, _, let task):
+        case .authenticating(_, let task):
             task?.cancel()
             shared.counters.returnPlace()
             refuse(Refusal(.serviceUnavailable, "authentication took too long", [("Retry-After", "1")]), context)
         case .answered, .upgraded, .closed:
-            context.close(promise: nil)
+            break
         }
     }
 
     // MARK: Answers
 
-    private func finish(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        let address = context.channel.remoteAddress?.description
-        switch shared.frontDoor.decide(head, remoteAddress: address, readiness: shared.readiness()) {
+    private func finish(_ head: RequestHead, _ context: ChannelHandlerContext) {
+        let decision = shared.frontDoor.decide(head, readiness: shared.readiness()) { Self.address(context) }
+        switch decision {
         case .page(let page):
             shared.counters.count(.page)
-            answer(page, withBody: head.method != .HEAD, context)
+            answer(page, withBody: head.method != .head, context)
         case .refuse(let refusal):
-            refuse(refusal, withBody: head.method != .HEAD, context)
+            refuse(refusal, withBody: head.method != .head, context)
         case .upgrade(let handshake, let request):
             guard shared.counters.takePlace(limit: shared.configuration.connections) else {
                 refuse(Refusal(.serviceUnavailable, "no more connections", [("Retry-After", "5")]), context)
                 return
             }
             guard let authenticate = shared.authenticate else {
-                upgrade(handshake, request, .anonymous, context)
+                upgrade(handshake, .anonymous, context)
                 return
             }
-            ask(authenticate, handshake, request, context)
+            let shown = request ?? shared.frontDoor.request(head, remoteAddress: Self.address(context))
+            ask(authenticate, handshake, shown, context)
         }
+    }
+
+    private static func address(_ context: ChannelHandlerContext) -> String? {
+        context.channel.remoteAddress?.description
     }
 
     private func refuse(_ refusal: Refusal, withBody: Bool = true, _ context: ChannelHandlerContext) {
@@ -142,9 +181,9 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func answer(_ answer: HTTPAnswer, withBody: Bool, _ context: ChannelHandlerContext) {
-        state = .answered
-        timer?.cancel()
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingerTime) { context.close(promise: nil) }
+        loop.deadlines.remove(self)
+        state = .answered(
+            context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingerTime) { context.close(promise: nil) })
         context.writeAndFlush(wrapOutboundOut(answer.encode(withBody: withBody)), promise: nil)
         // Only our half: a full close with unread bytes would reset the connection and could destroy the answer.
         context.close(mode: .output, promise: nil)
@@ -168,14 +207,14 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
                 promise.fail(error)
             }
         }
-        state = .authenticating(handshake, request, task: task)
+        state = .authenticating(handshake, task: task)
     }
 
     private func authenticated(_ result: Result<Identity?, any Error>, _ context: ChannelHandlerContext) {
-        guard case .authenticating(let handshake, let request, _) = state else { return }
+        guard case .authenticating(let handshake, _) = state else { return }
         switch result {
         case .success(let identity?):
-            upgrade(handshake, request, identity, context)
+            upgrade(handshake, identity, context)
             return
         case .success(nil):
             refuseToken(AuthenticationError(), context)
@@ -193,36 +232,40 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func resumeReading(_ context: ChannelHandlerContext) {
-        guard (try? context.channel.syncOptions?.getOption(.autoRead)) == false else { return }
-        try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+        guard let options = context.channel.syncOptions, (try? options.getOption(.autoRead)) == false else { return }
+        try? options.setOption(.autoRead, value: true)
     }
 
     // MARK: The upgrade
 
-    private func upgrade(
-        _ handshake: Handshake, _ request: HandshakeRequest, _ identity: Identity, _ context: ChannelHandlerContext
-    ) {
-        state = .upgraded
-        // Until the next handler is in place nobody reads; what has been read already waits in the decoder.
-        try? context.channel.syncOptions?.setOption(.autoRead, value: false)
+    /// Leaves, hands the channel over and answers the handshake.
+    ///
+    /// In this order: who has read the answer is registered and misses no message. The new owner writes at the end of
+    /// the turn at the earliest, so nothing overtakes the answer.
+    private func upgrade(_ handshake: Handshake, _ identity: Identity, _ context: ChannelHandlerContext) {
+        let hasStoppedReading = if case .authenticating = state { true } else { false }
+        let channel = context.channel
         let counters = shared.counters
-        context.channel.closeFuture.whenComplete { _ in counters.returnPlace() }
-        counters.count(.upgraded)
-
         var identity = identity
         identity.subprotocol = handshake.subprotocol
-        let admission = Admission(
-            shared: shared, identity: identity, handshake: handshake, remoteAddress: request.remoteAddress)
+        let accepted = AcceptedHandshake(identity: identity, leftover: leftover, observer: counters)
+        loop.deadlines.remove(self)
+        state = .upgraded
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         do {
-            let pipeline = context.pipeline.syncOperations
-            try pipeline.addHandler(admission, position: .after(self))
-            // In this order: the decoder gives what it holds to the handler behind it, which then is not this one.
-            let channel = context.channel
-            _ = pipeline.removeHandler(self)
-            pipeline.removeHandler(decoder).assumeIsolated().whenComplete { _ in admission.admit(channel) }
+            try shared.admit(channel, accepted)
         } catch {
-            context.close(promise: nil)
+            shared.logger.debug("client not admitted", metadata: [LogKey.error: "\(error)"])
+            let refusal = Refusal(.serviceUnavailable, "this node takes no clients", [("Retry-After", "1")])
+            counters.count(HandshakeResult(refusal: refusal.status.code))
+            counters.connectionEnded()
+            channel.writeAndFlush(refusal.answer.encode(withBody: true), promise: nil)
+            channel.close(promise: nil)
+            return
         }
+        counters.count(.upgraded)
+        channel.writeAndFlush(handshake.answer, promise: nil)
+        if hasStoppedReading { try? channel.syncOptions?.setOption(.autoRead, value: true) }
     }
 }
 

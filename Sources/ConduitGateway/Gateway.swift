@@ -2,8 +2,6 @@ public import ConduitHub
 import ConduitTelemetry
 public import Logging
 public import NIOCore
-import NIOHTTP1
-import NIOPosix
 
 /// The public port: accepts connections, serves the few pages, upgrades the rest and hands them to the hub.
 ///
@@ -18,14 +16,15 @@ public final class Gateway: Sendable {
         let counters: GatewayCounters
         let logger: Logger
         let admit: @Sendable (any Channel, AcceptedHandshake) throws -> Void
+        /// The receive buffer of a loop; asked on it.
+        let receivePool: @Sendable (any EventLoop) -> ReceivePool
     }
-
-    /// Handshakes that may be under way when ``GatewayConfiguration/connections`` is reached; more are cut at accept.
-    private static let spareConnections = 256
 
     private let group: any EventLoopGroup
     private let shared: Shared
-    private let listener: NIOLoopBoundBox<(any Channel)?>
+    private let listeners: NIOLoopBoundBox<[any Channel]>
+    /// Whether each loop gets a listening socket of its own, where the system can do that.
+    private let spreads: Bool
 
     /// A port whose clients are taken by the hub.
     ///
@@ -38,17 +37,29 @@ public final class Gateway: Sendable {
         readiness: @escaping @Sendable () -> Readiness, authenticate: AuthenticationHandler? = nil
     ) {
         self.init(
-            configuration: configuration, group: group, logger: logger, readiness: readiness, authenticate: authenticate
-        ) { channel, accepted in
+            configuration: configuration, group: group, logger: logger, readiness: readiness,
+            authenticate: authenticate,
+            receivePool: { loop in
+                hub.receivePool(on: loop) ?? ReceivePool(bufferBytes: HubConfiguration().readBufferBytes)
+            }
+        ) { [isPlain = configuration.tls == nil] channel, accepted in
             guard let shard = hub.shard(on: channel.eventLoop) else { throw ChannelError.operationUnsupported }
-            try shard.admit(channel, identity: accepted.identity, leftover: accepted.leftover)
+            try shard.admit(
+                channel, identity: accepted.identity, leftover: accepted.leftover, isPlain: isPlain,
+                observer: accepted.observer)
         }
     }
 
     /// A port whose clients are taken by a closure, which runs on the client's loop.
+    ///
+    /// - Parameters:
+    ///   - spreads: `false` makes one listening socket for all loops even where each could have its own.
+    ///   - receivePool: what the sockets of a loop are read into; called once a loop, on it.
     package init(
         configuration: GatewayConfiguration, group: any EventLoopGroup, logger: Logger,
         readiness: @escaping @Sendable () -> Readiness, authenticate: AuthenticationHandler? = nil,
+        spreads: Bool = true,
+        receivePool: @escaping @Sendable (any EventLoop) -> ReceivePool = { _ in ReceivePool(bufferBytes: 16_384) },
         admit: @escaping @Sendable (any Channel, AcceptedHandshake) throws -> Void
     ) {
         let counters = GatewayCounters()
@@ -59,10 +70,12 @@ public final class Gateway: Sendable {
             return said.acceptsClients && limit > 0 && counters.upgraded >= limit ? .overloaded : said
         }
         self.group = group
-        self.listener = .makeBoxSendingValue(nil, eventLoop: group.next())
+        self.spreads = spreads
+        self.listeners = .makeBoxSendingValue([], eventLoop: group.next())
         self.shared = Shared(
             configuration: configuration, frontDoor: FrontDoor(configuration: configuration), readiness: readiness,
-            authenticate: authenticate, counters: counters, logger: logger, admit: admit)
+            authenticate: authenticate, counters: counters, logger: logger, admit: admit,
+            receivePool: receivePool)
     }
 
     /// Whether the port wants clients: what `GET /ready` says.
@@ -72,61 +85,44 @@ public final class Gateway: Sendable {
     public var statistics: GatewayStatistics { shared.counters.snapshot }
 
     /// Binds and accepts; returns the address, whose port is a real one even where 0 was configured.
+    ///
+    /// - Throws: ``ServerTLSError``, or what the system says of the port.
     @discardableResult
     public func start() async throws -> SocketAddress {
         let shared = self.shared
-        let channel = try await ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: Int32(clamping: shared.configuration.backlog))
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(AcceptGuard(logger: shared.logger))
-                    try pipeline.addHandler(AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
-                }
+        let tls = try shared.configuration.tls?.makeContext()
+        let eventLoops = Array(group.makeIterator())
+        var doors: [NIOLoopBound<GatewayLoop>] = []
+        for eventLoop in eventLoops {
+            let door = eventLoop.submit {
+                NIOLoopBound(
+                    GatewayLoop(shared: shared, eventLoop: eventLoop, pool: shared.receivePool(eventLoop), tls: tls),
+                    eventLoop: eventLoop)
             }
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(
-                .recvAllocator, value: TransientReceiveAllocator(capacity: shared.configuration.readBufferBytes)
-            )
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture { try Self.open(channel, shared) }
+            doors.append(try await door.get())
+        }
+        let all = doors
+        let listener = Listener(configuration: shared.configuration, logger: shared.logger) { channel in
+            guard let door = all.first(where: { $0.eventLoop === channel.eventLoop }) else {
+                throw ChannelError.operationUnsupported
             }
-            .bind(host: shared.configuration.host, port: shared.configuration.port).get()
-        guard let address = channel.localAddress else { throw ChannelError.unknownLocalAddress }
-        let listener = self.listener
-        try await listener.eventLoop.submit { listener.value = channel }.get()
+            try door.value.open(channel)
+        }
+        let channels = try await listener.bind(group: group, loops: eventLoops, isShared: spreads)
+        let listeners = self.listeners
+        try await listeners.eventLoop.submit { listeners.value = channels }.get()
+        guard let address = channels.first?.localAddress else { throw ChannelError.unknownLocalAddress }
         shared.logger.info("listening", metadata: [LogKey.address: "\(address)"])
         return address
     }
 
-    /// Closes the listener. Connections that are open stay.
+    /// Closes the listening sockets. Connections that are open stay.
     public func stopAccepting() async {
-        let listener = self.listener
-        let channel = try? await listener.eventLoop.submit {
-            defer { listener.value = nil }
-            return listener.value
+        let listeners = self.listeners
+        let channels = try? await listeners.eventLoop.submit {
+            defer { listeners.value = [] }
+            return listeners.value
         }.get()
-        try? await channel?.close()
-    }
-
-    private static func open(_ channel: any Channel, _ shared: Shared) throws {
-        let counters = shared.counters
-        let limit = shared.configuration.connections
-        let open = counters.accept()
-        channel.closeFuture.whenComplete { _ in counters.close() }
-        guard limit == 0 || open <= limit + spareConnections else {
-            counters.count(.overflow)
-            throw ChannelError.eof
-        }
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = shared.configuration.maxHeaderBytes
-        limits.maxHeaderListSize = shared.configuration.maxHeaderBytes
-        limits.maxHeaderFieldCount = shared.configuration.maxHeaderFields
-        let decoder = ByteToMessageHandler(
-            HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: limits))
-        let pipeline = channel.pipeline.syncOperations
-        try pipeline.addHandler(decoder)
-        try pipeline.addHandler(FrontDoorHandler(shared: shared, decoder: decoder))
+        for channel in channels ?? [] { try? await channel.close() }
     }
 }

@@ -6,6 +6,8 @@ public struct GatewayConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// The port to listen on; 0 takes any free one.
     public var port = 8080
+    /// Certificate and key; `nil` speaks plain HTTP, for a balancer in front that ends TLS.
+    public var tls: ServerTLS?
     /// Where clients upgrade.
     public var path = "/ws"
     /// Whether `GET /` serves the example client.
@@ -22,8 +24,6 @@ public struct GatewayConfiguration: Sendable {
     public var tokenCookie = "conduit_token"
     /// Connections that the kernel keeps until they are accepted.
     public var backlog = 1024
-    /// Bytes that are read from a socket at a time.
-    public var readBufferBytes = 16_384
     /// Most upgraded connections; 0 for no limit but the system's.
     public var connections = 0
     /// The status of `GET /ready` while the other nodes can't be reached.

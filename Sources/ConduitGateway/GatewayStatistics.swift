@@ -1,3 +1,4 @@
+import ConduitHub
 import Synchronization
 
 /// What has happened at the public port since it was opened.
@@ -16,12 +17,12 @@ public struct GatewayStatistics: Sendable, Hashable {
 }
 
 /// How the first request of a connection ended.
-enum HandshakeResult: Sendable, Hashable, CaseIterable {
+enum HandshakeResult: Int, Sendable, CaseIterable {
     case upgraded, page, timeout, aborted, overflow
     case badRequest, unauthorized, forbidden, notFound, methodNotAllowed, upgradeRequired, headersTooLarge, unavailable
     case other
 
-    init(refusal status: UInt) {
+    init(refusal status: Int) {
         self =
             switch status {
             case 400: .badRequest
@@ -57,7 +58,7 @@ enum HandshakeResult: Sendable, Hashable, CaseIterable {
 }
 
 /// Counts for all loops: touched a few times a connection, never by a message.
-final class GatewayCounters: Sendable {
+final class GatewayCounters: ConnectionObserver {
     private final class Counter: Sendable {
         let value = Atomic<UInt64>(0)
     }
@@ -65,16 +66,23 @@ final class GatewayCounters: Sendable {
     private let openCount = Atomic<Int>(0)
     private let upgradedCount = Atomic<Int>(0)
     private let acceptedCount = Atomic<UInt64>(0)
-    private let results: [HandshakeResult: Counter]
+    /// In the order of the cases.
+    private let results: [Counter]
 
     init() {
-        results = Dictionary(uniqueKeysWithValues: HandshakeResult.allCases.map { ($0, Counter()) })
+        results = HandshakeResult.allCases.map { _ in Counter() }
     }
 
     /// Counts a new connection and returns how many are open with it.
     func accept() -> Int {
         acceptedCount.wrappingAdd(1, ordering: .relaxed)
         return openCount.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+
+    /// A client that was admitted is gone.
+    func connectionEnded() {
+        close()
+        returnPlace()
     }
 
     func close() { openCount.wrappingSubtract(1, ordering: .relaxed) }
@@ -93,15 +101,15 @@ final class GatewayCounters: Sendable {
 
     func returnPlace() { upgradedCount.wrappingSubtract(1, ordering: .relaxed) }
 
-    func count(_ result: HandshakeResult) { results[result]?.value.wrappingAdd(1, ordering: .relaxed) }
+    func count(_ result: HandshakeResult) { results[result.rawValue].value.wrappingAdd(1, ordering: .relaxed) }
 
     var snapshot: GatewayStatistics {
         var snapshot = GatewayStatistics()
         snapshot.open = openCount.load(ordering: .relaxed)
         snapshot.upgraded = upgradedCount.load(ordering: .relaxed)
         snapshot.accepted = acceptedCount.load(ordering: .relaxed)
-        for (result, counter) in results {
-            let value = counter.value.load(ordering: .relaxed)
+        for result in HandshakeResult.allCases {
+            let value = results[result.rawValue].value.load(ordering: .relaxed)
             if value > 0 { snapshot.results[result.label] = value }
         }
         return snapshot

@@ -1,16 +1,15 @@
 import ConduitWire
 import NIOCore
-import NIOHTTP1
 
 /// A whole HTTP answer, after which the connection ends.
 struct HTTPAnswer: Sendable {
-    var status: HTTPResponseStatus
+    var status: HTTPStatus
     var contentType = "application/json"
     var headers: [(name: String, value: String)] = []
     var body: ByteBuffer
 
     /// A small JSON object with one string.
-    init(_ status: HTTPResponseStatus, _ key: String, _ value: String, headers: [(String, String)] = []) {
+    init(_ status: HTTPStatus, _ key: String, _ value: String, headers: [(String, String)] = []) {
         self.status = status
         self.headers = headers.map { (name: $0.0, value: $0.1) }
         self.body = ByteBuffer()
@@ -21,7 +20,7 @@ struct HTTPAnswer: Sendable {
         body.writeString("}\n")
     }
 
-    init(_ status: HTTPResponseStatus, contentType: String, body: ByteBuffer, headers: [(String, String)] = []) {
+    init(_ status: HTTPStatus, contentType: String, body: ByteBuffer, headers: [(String, String)] = []) {
         self.status = status
         self.contentType = contentType
         self.headers = headers.map { (name: $0.0, value: $0.1) }

@@ -1,10 +1,10 @@
 import Crypto
-import NIOHTTP1
+import NIOCore
 
 /// A WebSocket handshake that fulfils RFC 6455 section 4.2.1, and how to answer it.
 struct Handshake: Sendable {
     /// What goes back as `Sec-WebSocket-Accept`.
-    let accept: String
+    let accept: [UInt8]
     /// The subprotocol that was selected.
     let subprotocol: String?
 
@@ -13,82 +13,102 @@ struct Handshake: Sendable {
     private static let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
     /// Whether a request wants to be more than HTTP at all.
-    static func isUpgrade(_ head: HTTPRequestHead) -> Bool { head.headers.contains(name: "Upgrade") }
+    static func isUpgrade(_ head: RequestHead) -> Bool { head.contains("upgrade") }
 
     /// Checks the head of a request for the WebSocket path.
-    static func check(_ head: HTTPRequestHead) throws(Refusal) -> Handshake {
-        let headers = head.headers
-        guard head.method == .GET else { throw Refusal(.methodNotAllowed, "only GET upgrades", [("Allow", "GET")]) }
+    static func check(_ head: RequestHead) throws(Refusal) -> Handshake {
+        guard head.method == .get else { throw Refusal(.methodNotAllowed, "only GET upgrades", [("Allow", "GET")]) }
         guard head.version == .http1_1 else { throw Refusal(.badRequest, "an upgrade needs HTTP/1.1") }
-        guard headers["Host"].count == 1 else { throw Refusal(.badRequest, "exactly one Host is needed") }
-        guard !headers.contains(name: "Transfer-Encoding"),
-            headers["Content-Length"].allSatisfy({ $0 == "0" })
+        guard head.count("host") == 1 else { throw Refusal(.badRequest, "exactly one Host is needed") }
+        guard !head.contains("transfer-encoding"), head.allValues("content-length", { $0.elementsEqual("0".utf8) })
         else { throw Refusal(.badRequest, "an upgrade has no body") }
-        guard HandshakeRequest.list(headers["Upgrade"]).contains(where: { $0.lowercased() == "websocket" }),
-            HandshakeRequest.list(headers["Connection"]).contains(where: { $0.lowercased() == "upgrade" })
+        guard head.hasElement("upgrade", where: { RequestHead.equals($0, "websocket") }),
+            head.hasElement("connection", where: { RequestHead.equals($0, "upgrade") })
         else {
             throw Refusal(
                 .upgradeRequired, "this is a WebSocket endpoint",
                 [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")])
         }
-        guard headers["Sec-WebSocket-Version"] == ["13"] else {
+        guard let version = head.only("sec-websocket-version"), version.elementsEqual("13".utf8) else {
             throw Refusal(
                 .upgradeRequired, "only version 13 is spoken",
                 [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")])
         }
-        let keys = headers["Sec-WebSocket-Key"]
-        guard keys.count == 1, isKey(keys[0]) else {
+        guard let key = head.only("sec-websocket-key"), isKey(key) else {
             throw Refusal(.badRequest, "exactly one Sec-WebSocket-Key of 16 bytes is needed")
         }
-        let offers = HandshakeRequest.list(headers["Sec-WebSocket-Protocol"])
         return Handshake(
-            accept: acceptValue(for: keys[0]), subprotocol: subprotocols.first { name in offers.contains(name[...]) })
+            accept: acceptValue(for: key),
+            subprotocol: subprotocols.first { name in
+                head.hasElement("sec-websocket-protocol", where: { $0.elementsEqual(name.utf8) })
+            })
     }
 
     /// The answer that upgrades.
-    var answer: String {
-        var text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        text += "Sec-WebSocket-Accept: \(accept)\r\n"
-        if let subprotocol { text += "Sec-WebSocket-Protocol: \(subprotocol)\r\n" }
-        return text + "\r\n"
+    var answer: ByteBuffer {
+        var buffer = ByteBufferAllocator().buffer(capacity: 256)
+        buffer.writeStaticString(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
+        buffer.writeBytes(accept)
+        if let subprotocol {
+            buffer.writeStaticString("\r\nSec-WebSocket-Protocol: ")
+            buffer.writeString(subprotocol)
+        }
+        buffer.writeStaticString("\r\n\r\n")
+        return buffer
     }
 
     // MARK: Keys
 
     /// Whether it is the base64 of 16 bytes: 22 characters and `==`.
-    private static func isKey(_ key: String) -> Bool {
-        key.utf8.count == 24 && key.hasSuffix("==") && key.utf8.dropLast(2).allSatisfy { alphabet.contains($0) }
+    private static func isKey(_ key: ArraySlice<UInt8>) -> Bool {
+        key.count == 24 && key.suffix(2).elementsEqual("==".utf8) && key.dropLast(2).allSatisfy(isBase64)
     }
 
-    private static func acceptValue(for key: String) -> String {
-        var hash = Insecure.SHA1()
-        hash.update(data: Array((key + guid).utf8))
-        return base64(Array(hash.finalize()))
+    private static func isBase64(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "+"), UInt8(ascii: "/"): true
+        default: false
+        }
+    }
+
+    private static func acceptValue(for key: ArraySlice<UInt8>) -> [UInt8] {
+        var text: [UInt8] = []
+        text.reserveCapacity(60)
+        text.append(contentsOf: key)
+        text.append(contentsOf: guid.utf8)
+        return base64(of: Insecure.SHA1.hash(data: text))
     }
 
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    private static func base64(_ bytes: [UInt8]) -> String {
+    /// The base64 of the 20 bytes of a digest: 27 characters and `=`.
+    private static func base64(of digest: Insecure.SHA1Digest) -> [UInt8] {
         var result: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            let bits = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - group.count))
-            for place in 0..<4 {
-                let digit = Int(bits >> UInt32(18 - 6 * place) & 0x3F)
-                result.append(place <= group.count ? alphabet[digit] : UInt8(ascii: "="))
+        result.reserveCapacity(28)
+        var bits: UInt32 = 0
+        var count: UInt32 = 0
+        for byte in digest {
+            bits = bits << 8 | UInt32(byte)
+            count += 8
+            while count >= 6 {
+                count -= 6
+                result.append(alphabet[Int(bits >> count & 0x3F)])
             }
         }
-        return String(decoding: result, as: UTF8.self)
+        result.append(alphabet[Int(bits << (6 - count) & 0x3F)])
+        result.append(UInt8(ascii: "="))
+        return result
     }
 }
 
 /// Why a request is not served.
 struct Refusal: Error, Sendable {
-    let status: HTTPResponseStatus
+    let status: HTTPStatus
     let message: String
     let headers: [(String, String)]
 
-    init(_ status: HTTPResponseStatus, _ message: String, _ headers: [(String, String)] = []) {
+    init(_ status: HTTPStatus, _ message: String, _ headers: [(String, String)] = []) {
         self.status = status
         self.message = message
         self.headers = headers

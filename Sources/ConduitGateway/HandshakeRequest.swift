@@ -1,5 +1,3 @@
-import NIOHTTP1
-
 /// What a client asked for when it connected: all that an authentication handler or origin rule may look at.
 ///
 /// Its description leaves out query, headers and token, so that it can stand in a log.
@@ -52,13 +50,13 @@ public struct HandshakeRequest: Sendable, CustomStringConvertible {
         query.first { $0.name == name }?.value
     }
 
-    init(head: HTTPRequestHead, remoteAddress: String?, tokenCookie: String) {
-        let (path, query) = Self.split(uri: head.uri)
+    init(head: RequestHead, remoteAddress: String?, tokenCookie: String) {
+        let (path, query) = Self.split(uri: head.target)
         self.path = path
         self.query = query
-        self.headers = head.headers.map { ($0.name, $0.value) }
+        self.headers = head.headers
         self.remoteAddress = remoteAddress
-        self.token = Self.token(headers: head.headers, query: query, cookie: tokenCookie)
+        self.token = Self.token(headers: headers, query: query, cookie: tokenCookie)
     }
 
     // MARK: Tokens
@@ -67,16 +65,19 @@ public struct HandshakeRequest: Sendable, CustomStringConvertible {
     static let tokenSubprotocol = "conduit.token."
 
     private static func token(
-        headers: HTTPHeaders, query: [(name: String, value: String)], cookie: String
+        headers: [(name: String, value: String)], query: [(name: String, value: String)], cookie: String
     ) -> Token? {
-        for value in headers["Authorization"] {
+        func values(_ name: String) -> [String] {
+            headers.filter { $0.name.utf8.count == name.utf8.count && $0.name.lowercased() == name }.map(\.value)
+        }
+        for value in values("authorization") {
             let words = value.split(separator: " ", maxSplits: 1)
             if words.count == 2, words[0].lowercased() == "bearer" {
                 let token = words[1].trimming(" ")
                 if !token.isEmpty { return Token(value: String(token), source: .authorization) }
             }
         }
-        for name in list(headers["Sec-WebSocket-Protocol"]) where name.hasPrefix(tokenSubprotocol) {
+        for name in list(values("sec-websocket-protocol")) where name.hasPrefix(tokenSubprotocol) {
             let token = name.dropFirst(tokenSubprotocol.count)
             if !token.isEmpty { return Token(value: String(token), source: .subprotocol) }
         }
@@ -84,7 +85,7 @@ public struct HandshakeRequest: Sendable, CustomStringConvertible {
             return Token(value: value, source: .query)
         }
         if !cookie.isEmpty {
-            for line in headers["Cookie"] {
+            for line in values("cookie") {
                 for pair in line.split(separator: ";") {
                     let parts = pair.trimming(" ").split(separator: "=", maxSplits: 1)
                     guard parts.count == 2, parts[0] == cookie else { continue }

@@ -58,6 +58,8 @@ package final class Client {
     var lastRoom: Int32 = -1
     /// Whether it is not read from because its answers pile up.
     var isPaused = false
+    /// Whether the shard reads from its socket itself, not NIO.
+    var isPolled = false
     /// Whether a `presence` request of it is under way.
     var asksPresence = false
     /// Made when the first entry is set.
@@ -66,6 +68,8 @@ package final class Client {
     var handlerQueue: HandlerQueue?
     /// Why the connection ended, once that is decided.
     var closeReason: CloseReason?
+    /// Is told when the connection ends.
+    var observer: (any ConnectionObserver)?
 
     init(id: ClientID, identity: Identity, slot: Int32, shard: Shard, now: Int64, wallClock: Int64, firstPing: Int64) {
         self.id = id
@@ -108,6 +112,7 @@ extension Client: ChannelInboundHandler {
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
+        shard.receivePool.giveBack(bytes)
         shard.read(&bytes, from: self)
     }
 
@@ -115,6 +120,8 @@ extension Client: ChannelInboundHandler {
         if context.channel.isWritable {
             blockedSince = nil
             shard.resume(self)
+        } else {
+            shard.watchBlocked(self)
         }
         context.fireChannelWritabilityChanged()
     }

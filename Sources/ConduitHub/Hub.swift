@@ -54,6 +54,9 @@ public final class Hub: Sendable {
         shards.first { $0.eventLoop === eventLoop }?.loopBound
     }
 
+    /// What the sockets of a loop are read into; only on that loop.
+    package func receivePool(on eventLoop: any EventLoop) -> ReceivePool? { shard(on: eventLoop)?.receivePool }
+
     /// Hands a batch to one shard: one `execute`.
     package func perform(_ commands: [ShardCommand], onShard index: Int) {
         guard shards.indices.contains(index) else { return }

@@ -2,6 +2,8 @@
 public struct HubConfiguration: Sendable {
     /// Largest message of a client in bytes, all fragments together.
     public var messageBytes = 512 * 1024
+    /// Bytes that are read from a socket at a time: the size of the buffer that the sockets of a loop share.
+    public var readBufferBytes = 16_384
     /// Most rooms that one client may be in.
     public var roomsPerClient = 128
     /// Most members that one room may have on one event loop of this node.

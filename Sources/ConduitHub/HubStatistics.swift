@@ -16,6 +16,8 @@ public struct HubStatistics: Sendable {
     public var messagesIn: UInt64 = 0
     /// Their bytes.
     public var bytesIn: UInt64 = 0
+    /// Reads that flooded shards did themselves, past NIO.
+    public var polledReads: UInt64 = 0
     /// Frames handed to sockets, one a recipient: messages, answers, pings.
     public var deliveries: UInt64 = 0
     /// Their bytes.
@@ -43,6 +45,7 @@ public struct HubStatistics: Sendable {
         accepted += other.accepted
         messagesIn += other.messagesIn
         bytesIn += other.bytesIn
+        polledReads += other.polledReads
         deliveries += other.deliveries
         bytesOut += other.bytesOut
         pendingBytes += other.pendingBytes

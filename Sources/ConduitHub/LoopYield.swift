@@ -45,6 +45,9 @@ final class LoopYield: ChannelInboundHandler {
             }
     }
 
+    /// Whether the loop's sockets are looked at in between.
+    var isReady: Bool { descriptor >= 0 }
+
     /// Runs the work soon, once however often it was asked.
     func schedule() {
         guard !isPending else { return }

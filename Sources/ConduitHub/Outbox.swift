@@ -242,7 +242,6 @@ struct Outbox {
     private mutating func append(_ frame: ByteBuffer, to run: Int32, except excluded: Int32?) {
         if let excluded, Int(excluded) < pending.count, pending[Int(excluded)].run == run {
             chain(excluded)
-            runs[Int(run)].chained.append(excluded)
         }
         let start = runs[Int(run)].bytes.readableBytes
         if !runs[Int(run)].isJoined { join(run, adding: frame.readableBytes) }
@@ -277,7 +276,6 @@ struct Outbox {
         if pending[Int(client)].isEmpty {
             pending[Int(client)].run = run
         } else {
-            if pending[Int(client)].run >= 0 { chain(client) }
             let length = Int32(truncatingIfNeeded: runs[Int(run)].bytes.readableBytes)
             append(Link(run: run, start: 0, length: length, messages: 1, next: -1), to: client)
             if isOpen { runs[Int(run)].chained.append(client) }
@@ -320,6 +318,8 @@ struct Outbox {
     }
 
     private mutating func append(_ link: Link, to client: Int32) {
+        // Who follows a run that it got nothing of so far may hold the number of another one.
+        if pending[Int(client)].run >= 0 { chain(client) }
         let index = Int32(truncatingIfNeeded: links.count)
         links.append(link)
         let last = pending[Int(client)].last

@@ -2,12 +2,10 @@ import CLinux
 import Glibc
 import NIOCore
 
-/// An `epoll` of the shard's own, with the sockets of all plain clients: what it asks when there is much to read.
+/// An `epoll` of the shard's own, with the sockets of all plain clients: what a flooded shard asks for what can be read.
 ///
-/// NIO's selector wakes the loop and reads from the sockets that it finds ready, for about a microsecond and a half each
-/// beyond the kernel's work. Once a loop is awake and more comes in all the time, the shard asks for ready sockets here
-/// and reads from them itself, for a bounded time; then NIO goes on. Both watch the same sockets: what was read here is
-/// no longer ready there. Ends and errors of connections are left to NIO, which sees them too.
+/// NIO's selector watches the same sockets, for their ends and errors all the time, for reading except while the shard
+/// does that itself (`Shard+polling.swift`).
 ///
 /// Loop-bound: owned by its ``Shard``.
 @safe final class ReadyPoll {
@@ -37,18 +35,17 @@ import NIOCore
         _ = unsafe epoll_ctl(descriptor, EPOLL_CTL_ADD, socket, &event)
     }
 
-    /// Calls `body` with the slot and socket of each that became ready since the last call; returns how many there were.
-    func forEachReady(_ body: (_ slot: Int32, _ socket: Int32) -> Void) -> Int {
+    /// Calls `body` with the slot and socket of each that became ready since the last call. Never waits.
+    func forEachReady(_ body: (_ slot: Int32, _ socket: Int32) -> Void) {
         // Unsafe for the pointer to as many events as are said.
         let count = unsafe Int(epoll_wait(descriptor, &events, Int32(Self.roundSize), 0))
-        guard count > 0 else { return 0 }
+        guard count > 0 else { return }
         for index in 0..<count {
             let data = unsafe events[index].data.u64
             body(
                 Int32(bitPattern: UInt32(truncatingIfNeeded: data >> 32)),
                 Int32(bitPattern: UInt32(truncatingIfNeeded: data)))
         }
-        return count
     }
 
     /// Reads what a socket has, as far as `memory` takes it. Returns 0 when there is nothing, or nothing any more.

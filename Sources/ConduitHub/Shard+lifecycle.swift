@@ -8,7 +8,7 @@ extension Shard {
     func start(neighbours: [ShardRef]) {
         self.neighbours = neighbours
         crossShard = Array(repeating: [], count: neighbours.count)
-        let yield = LoopYield(shard: self) { $0.beginTurn() }
+        let yield = LoopYield(shard: self) { $0.goOn() }
         yield.open()
         self.yield = yield
         startSweeping()

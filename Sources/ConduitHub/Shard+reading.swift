@@ -13,30 +13,18 @@ extension Shard {
         client.lastSeen = now
         statistics.bytesIn += UInt64(bytes.readableBytes)
         parse(&bytes, from: client)
+        if isPolling { takeOver(client) }
     }
 
-    /// The same for a client whose socket ``ReadyPoll`` found ready.
-    func readDirectly(from slot: Int32, _ socket: Int32) {
-        // The slot may be another client's by now, and who waits for something is not read from.
-        guard let client = clients[slot], client.descriptor == socket, client.holds == 0, !client.isPaused else {
-            return
+    /// The same for bytes in memory that is used again.
+    func read(_ bytes: Span<UInt8>, from client: Client) {
+        let taken = client.parser.hasUnfinishedMessage ? 0 : parseWholeTexts(bytes, from: client)
+        if taken < bytes.count {
+            var rest = ByteBuffer(copying: bytes.extracting(taken..<bytes.count))
+            parse(&rest, from: client)
+        } else {
+            client.unfinishedSince = nil
         }
-        var memory = self.received
-        self.received = []
-        let count = ReadyPoll.receive(from: socket, into: &memory)
-        if count > 0 {
-            client.lastSeen = now
-            statistics.bytesIn += UInt64(count)
-            let bytes = memory.span.extracting(0..<count)
-            let taken = client.parser.hasUnfinishedMessage ? 0 : parseWholeTexts(bytes, from: client)
-            if taken < count {
-                var rest = ByteBuffer(copying: bytes.extracting(taken..<count))
-                parse(&rest, from: client)
-            } else {
-                client.unfinishedSince = nil
-            }
-        }
-        self.received = memory
     }
 
     /// Takes messages until the bytes are used up or the client is not to be read from for now.
@@ -143,6 +131,8 @@ extension Shard {
     /// Goes on where it stopped, in a turn of its own: who has much to say must not hold up the others.
     func startReading(_ client: Client) {
         guard client.holds == 0, !client.isPaused else { return }
+        // By level, so that nothing which came meanwhile is missed.
+        client.isPolled = false
         eventLoop.assumeIsolated().execute {
             guard client.context != nil, client.holds == 0, !client.isPaused else { return }
             self.beginTurn()

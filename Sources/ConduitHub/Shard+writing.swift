@@ -76,11 +76,17 @@ extension Shard {
 
     private func checkPending(of client: Client, _ context: ChannelHandlerContext) {
         let pending = pendingBytes(of: context)
-        noteProgress(of: client, pending: pending, now)
-        clients.look(at: client, by: now + Self.blockedInterval)
+        watchBlocked(client)
         // What it asks for now would only wait behind that.
         pause(client)
         if pending > configuration.pendingBytes { close(client, .slowConsumer) }
+    }
+
+    /// A client's socket takes nothing: from now on it is looked at often.
+    func watchBlocked(_ client: Client) {
+        guard let context = client.context else { return }
+        noteProgress(of: client, pending: pendingBytes(of: context), now)
+        clients.look(at: client, by: now + Self.blockedInterval)
     }
 
     /// Notes when the socket has last taken anything.

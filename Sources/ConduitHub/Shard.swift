@@ -18,6 +18,8 @@ package final class Shard {
     /// The way to the bridge; set before the first client comes.
     var relay: any HubRelay
     let logger: Logger
+    /// What the sockets of this loop are read into.
+    package let receivePool: ReceivePool
     /// The doors to all shards of the node, this one too; set once by the hub.
     var neighbours: [ShardRef] = []
 
@@ -50,16 +52,19 @@ package final class Shard {
     var events: [HubEvent] = []
     /// When this turn began, while there is one.
     private var turnStart: NIODeadline?
-    /// Reads of this turn, and of the one before.
+    /// Reads from clients' sockets in this turn.
     var turnReads = 0
-    private var readsBefore = 0
-    /// Sockets that can be read from past NIO; `nil` where there is no such thing.
+    /// Sockets that a flooded shard reads from past NIO; `nil` where there is no such thing.
     let poll = ReadyPoll()
-    /// Where they are read into.
+    /// Whether it does so now, and the clients that NIO doesn't read from meanwhile.
+    var isPolling = false
+    var polled: Set<Int32> = []
+    /// Those of them from whom the shard hasn't read yet.
+    var newlyPolled: [Int32] = []
+    /// Turns in a row that brought next to nothing while polling.
+    var quietTurns = 0
+    /// Where sockets are read into.
     var received = [UInt8](repeating: 0, count: 64 << 10)
-    /// A turn with as many reads is a busy one, and how long turns may then follow each other.
-    private static let busyReads = 2
-    private static let busyTime = TimeAmount.microseconds(500)
     /// Turns that have ended.
     var turnNumber: UInt64 = 0
     /// How many messages were delivered in this one.
@@ -101,6 +106,7 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
+        self.receivePool = ReceivePool(bufferBytes: configuration.readBufferBytes)
         unsafe self.storedRooms = RoomTable(
             roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom)
     }
@@ -115,8 +121,10 @@ package final class Shard {
     /// - Parameters:
     ///   - leftover: what the client sent right behind its handshake.
     ///   - isPlain: whether bytes go to the socket as they are: no other handler of the channel changes them.
+    ///   - observer: is told when the connection ends, unless this throws.
     package func admit(
-        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil, isPlain: Bool = true
+        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil, isPlain: Bool = true,
+        observer: (any ConnectionObserver)? = nil
     ) throws {
         guard !isStopping else { throw ChannelError.eof }
         let now = self.now
@@ -145,6 +153,7 @@ package final class Shard {
             connectionEnded(client)
             throw error
         }
+        client.observer = observer
         if let onConnect = hooks.onConnect { onConnect(handle(of: client)) }
         if var leftover, leftover.readableBytes > 0 { read(&leftover, from: client) }
     }
@@ -153,6 +162,8 @@ package final class Shard {
     func connectionEnded(_ client: Client) {
         if case .closed = client.state { return }
         retire(client)
+        client.observer?.connectionEnded()
+        client.observer = nil
         let reason = client.closeReason ?? .normal
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }
@@ -186,6 +197,9 @@ package final class Shard {
 
     func client(_ id: ClientID) -> Client? { clients[id] }
 
+    /// The ids of all clients, in no order.
+    var ids: some Collection<ClientID> { clients.ids }
+
     func handle(of client: Client) -> ClientHandle {
         ClientHandle(id: client.id, user: client.identity.user, shard: neighbours[index])
     }
@@ -207,17 +221,11 @@ package final class Shard {
         beginTurn()
     }
 
-    private func endTurn() {
-        finishTurn()
-        readOn()
-    }
-
     /// Everything that this turn has brought leaves.
-    private func finishTurn() {
+    private func endTurn() {
         if turnBroadcasts > 0, let turnStart { deliveries.append((turnStart, turnBroadcasts)) }
         turnBroadcasts = 0
-        readsBefore = turnReads
-        turnReads = 0
+        adaptPolling()
         // Before anything is written: what writing brings about is the next turn's.
         turnStart = nil
         turnNumber &+= 1
@@ -234,21 +242,6 @@ package final class Shard {
             events = []
             relay.relay(batch, fromShard: index)
         }
-    }
-
-    /// While a busy loop has more to read all the time, turn follows turn here, before NIO has its next look. Bounded in
-    /// time: the loop has others to serve.
-    private func readOn() {
-        guard readsBefore >= Self.busyReads, let poll else { return }
-        var time = eventLoop.now
-        let end = time + Self.busyTime
-        repeat {
-            // A turn without a task to end it.
-            turnStart = time
-            readsBefore = poll.forEachReady { slot, socket in readDirectly(from: slot, socket) }
-            finishTurn()
-            time = eventLoop.now
-        } while readsBefore > 0 && time < end
     }
 
     /// Counts how long messages took whose last recipient was written to.

@@ -1,7 +1,7 @@
 import CHiredis
 package import NIOCore
 
-/// Writes commands in RESP, by hiredis's formatter, at the end of an outbound buffer.
+/// Writes commands in RESP at the end of an outbound buffer, by hiredis's formatter but for PUBLISH.
 package enum RedisCommandFormatter {
     /// Appends one command; `false` when hiredis had no memory for it (nothing is appended then).
     package static func append(_ arguments: [RedisArgument], to buffer: inout ByteBuffer) -> Bool {
@@ -36,24 +36,21 @@ package enum RedisCommandFormatter {
         }
     }
 
-    /// Appends `PUBLISH channel payload`, copying the payload once less than the general way.
-    package static func appendPublish(
-        channel: ByteBuffer, payload: ByteBuffer, to buffer: inout ByteBuffer
-    ) -> Bool {
-        let verb: StaticString = "PUBLISH"
-        // Unsafe: the pointers live as long as the closures that they are used in.
-        return unsafe channel.withUnsafeReadableBytes { channelBytes in
-            unsafe payload.withUnsafeReadableBytes { payloadBytes in
-                let verbStart = unsafe UnsafeRawPointer(verb.utf8Start)
-                var pointers: [UnsafePointer<CChar>?] = unsafe [
-                    verbStart.assumingMemoryBound(to: CChar.self),
-                    (channelBytes.baseAddress ?? verbStart).assumingMemoryBound(to: CChar.self),
-                    (payloadBytes.baseAddress ?? verbStart).assumingMemoryBound(to: CChar.self),
-                ]
-                let lengths = [verb.utf8CodeUnitCount, channelBytes.count, payloadBytes.count]
-                return unsafe write(&pointers, lengths, into: &buffer)
-            }
-        }
+    /// Appends `PUBLISH channel payload`. Of its own making: hiredis would build the command aside, and this is the one
+    /// that goes out for every message.
+    package static func appendPublish(channel: ByteBuffer, payload: ByteBuffer, to buffer: inout ByteBuffer) {
+        buffer.reserveCapacity(minimumWritableBytes: 64 + channel.readableBytes + payload.readableBytes)
+        buffer.writeStaticString("*3\r\n$7\r\nPUBLISH\r\n")
+        appendBulk(channel, to: &buffer)
+        appendBulk(payload, to: &buffer)
+    }
+
+    private static func appendBulk(_ bytes: ByteBuffer, to buffer: inout ByteBuffer) {
+        buffer.writeStaticString("$")
+        buffer.writeString(String(bytes.readableBytes))
+        buffer.writeStaticString("\r\n")
+        buffer.writeImmutableBuffer(bytes)
+        buffer.writeStaticString("\r\n")
     }
 
     /// Unsafe: the pointers must be good for their lengths. The command that hiredis allocates is copied

@@ -15,17 +15,21 @@ extension RedisLink {
 
     /// `PUBLISH`, with one copy less than ``send(_:_:)``.
     package func publish(channel: ByteBuffer, payload: ByteBuffer, _ completion: Completion? = nil) {
-        let error =
-            refusal(for: .commands)
-            ?? enqueue(.answer(completion)) {
-                RedisCommandFormatter.appendPublish(channel: channel, payload: payload, to: &$0)
-            }
-        if let error { completion?(.failure(error)) }
+        if let error = enqueuePublish(.answer(completion), channel, payload) { completion?(.failure(error)) }
     }
 
-    /// As ``publish(channel:payload:_:)-(ByteBuffer,_,_)``; keep the channel as a buffer where it is used often.
-    package func publish(channel: String, payload: ByteBuffer, _ completion: Completion? = nil) {
-        publish(channel: ByteBuffer(string: channel), payload: payload, completion)
+    /// `PUBLISH` whose answer goes to ``onPublished``: nothing is made for the single message. Returns why it was not
+    /// taken; `nil` when it was.
+    package func publishInOrder(channel: ByteBuffer, payload: ByteBuffer) -> RedisError? {
+        enqueuePublish(.published, channel, payload)
+    }
+
+    private func enqueuePublish(_ waiting: Waiting, _ channel: ByteBuffer, _ payload: ByteBuffer) -> RedisError? {
+        refusal(for: .commands)
+            ?? enqueue(waiting) {
+                RedisCommandFormatter.appendPublish(channel: channel, payload: payload, to: &$0)
+                return true
+            }
     }
 
     /// `PING`, on either kind of connection.
@@ -72,11 +76,18 @@ extension RedisLink {
     // MARK: Answers. An error that comes back ends the connection.
 
     func answer(_ reply: RedisReply) -> RedisError? {
-        guard case .value(let value) = reply, case .answer(let completion)? = pending.popFirst() else {
-            return RedisError(.protocolViolation, "Redis answered what nobody asked")
+        if case .value(let value) = reply {
+            switch pending.popFirst() {
+            case .published?:
+                onPublished?(Self.result(value))
+                return nil
+            case .answer(let completion)?:
+                completion?(Self.result(value))
+                return nil
+            case .pong?, .subscribe?, .unsubscribe?, nil: break
+            }
         }
-        completion?(Self.result(value))
-        return nil
+        return RedisError(.protocolViolation, "Redis answered what nobody asked")
     }
 
     func push(_ reply: RedisReply) -> RedisError? {
@@ -121,7 +132,7 @@ extension RedisLink {
         case .unsubscribe?:
             guard case .error = value else { break }
             return nil
-        case nil: break
+        case .published?, nil: break
         }
         return RedisError(.protocolViolation, "Redis answered what nobody asked")
     }

@@ -23,6 +23,7 @@ package final class RedisLink {
 
     enum Waiting {
         case answer(Completion?)
+        case published
         case pong(Completion?)
         case subscribe(channels: [String], missing: Int)
         case unsubscribe(missing: Int)
@@ -38,6 +39,9 @@ package final class RedisLink {
     package var onLost: ((RedisError) -> Void)?
     /// An attempt to connect failed; another will follow.
     package var onConnectFailed: ((RedisError) -> Void)?
+    /// The answers to ``publishInOrder(channel:payload:)``, in its order. Not called for those that a lost connection
+    /// owes: ``onLost`` says that.
+    package var onPublished: ((Result<RedisValue, RedisError>) -> Void)?
     /// The channel and the payload of a message. Of the role `.subscriptions`, as are the next three.
     package var onMessage: ((ByteBuffer, ByteBuffer) -> Void)?
     package var onSubscribed: ((ByteBuffer) -> Void)?
@@ -236,7 +240,7 @@ package final class RedisLink {
         for waiting in pending.removeAll() {
             switch waiting {
             case .answer(let completion), .pong(let completion): completion?(.failure(lost))
-            case .subscribe, .unsubscribe: break
+            case .published, .subscribe, .unsubscribe: break
             }
         }
     }

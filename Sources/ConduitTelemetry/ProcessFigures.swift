@@ -53,17 +53,6 @@ public struct ProcessFigures: Sendable, Hashable {
         return 0
     }
 
-    /// How many processors this process may run on: what `taskset`, a scheduler or a container left of the machine's.
-    /// `nil` when it can't be read.
-    public static func allowedProcessors() -> Int? {
-        // A mask in hexadecimal, 32 bits between commas.
-        for line in fileText("/proc/self/status").split(separator: "\n") where line.hasPrefix("Cpus_allowed:") {
-            let count = line.dropFirst("Cpus_allowed:".count).reduce(0) { $0 + ($1.hexDigitValue ?? 0).nonzeroBitCount }
-            return count > 0 ? count : nil
-        }
-        return nil
-    }
-
     private static func openDescriptors() -> Int {
         var status = stat()
         // Unsafe for the pointer to `status`, which lives for the call only. Linux 6.2 and later tell the

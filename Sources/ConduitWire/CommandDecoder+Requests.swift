@@ -239,17 +239,17 @@ extension CommandTokens {
         guard fields.isObject || (mayBeMissing && isNull) else {
             throw RequestError(.badRequest, data == nil ? "data is missing" : "data is not an object")
         }
-        if let twice = fields.duplicate { throw JSONFields.problem(twice, "data.", "stands twice") }
+        if let twice = fields.duplicate { throw JSONFields<DataKey>.problem(twice, "data.", "stands twice") }
         return fields
     }
 
     /// The room in `data`; the envelope's own where `data` has none.
-    private func roomToken(_ fields: JSONFields<DataKey>) throws(RequestError) -> JSONToken? {
+    private func roomToken(_ fields: borrowing JSONFields<DataKey>) throws(RequestError) -> JSONToken? {
         try fields.optionalStringToken(.room) ?? room
     }
 
     fileprivate func requiredRoom(
-        _ fields: JSONFields<DataKey>, _ bytes: Span<UInt8>
+        _ fields: borrowing JSONFields<DataKey>, _ bytes: Span<UInt8>
     ) throws(RequestError) -> RoomName {
         guard let token = try roomToken(fields) else {
             throw RequestError(.badRequest, "data.room is missing")
@@ -258,7 +258,7 @@ extension CommandTokens {
     }
 
     fileprivate func eventType(
-        _ fields: JSONFields<DataKey>, _ bytes: Span<UInt8>
+        _ fields: borrowing JSONFields<DataKey>, _ bytes: Span<UInt8>
     ) throws(RequestError) -> JSONToken {
         guard let token = try fields.optionalStringToken(.type) else {
             throw RequestError(.badRequest, "data.type is missing")
@@ -272,7 +272,7 @@ extension CommandTokens {
     }
 
     fileprivate func shortText(
-        _ key: DataKey, _ fields: JSONFields<DataKey>, _ bytes: Span<UInt8>
+        _ key: DataKey, _ fields: borrowing JSONFields<DataKey>, _ bytes: Span<UInt8>
     ) throws(RequestError) -> JSONToken? {
         guard let token = try fields.optionalStringToken(key) else { return nil }
         let length = token.isEscaped ? token.text(in: bytes).utf8.count : token.inner.count

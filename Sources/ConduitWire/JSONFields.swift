@@ -18,7 +18,9 @@ extension JSONKey where Self: RawRepresentable, RawValue == UInt8 {
 }
 
 /// The members of one JSON object that have a known name: a place for each key of `Key`, nothing on the heap.
-struct JSONFields<Key: JSONKey> {
+///
+/// Not copyable, since a copy of all places costs as much as reading a small object.
+struct JSONFields<Key: JSONKey>: ~Copyable {
     private var tokens = InlineArray<12, JSONToken>(repeating: JSONToken(kind: .null, range: 0..<0, isEscaped: false))
     private var present: UInt16 = 0
     /// A known key that stood twice.

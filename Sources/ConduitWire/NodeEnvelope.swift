@@ -65,7 +65,24 @@ package struct NodeEnvelope: Sendable {
     /// When, in microseconds since 1970.
     package let sentAt: Int64
     /// The entries' bytes: slices of the payload.
-    package let entries: [ByteBuffer]
+    package let entries: Entries
+
+    /// The entries of a payload whose lengths are checked: they are cut out while one walks, without an array.
+    package struct Entries: Sequence, Sendable {
+        fileprivate let bytes: ByteBuffer
+        /// How many there are, at least one.
+        package let count: Int
+
+        package func makeIterator() -> Iterator { Iterator(rest: bytes) }
+
+        package struct Iterator: IteratorProtocol {
+            fileprivate var rest: ByteBuffer
+
+            package mutating func next() -> ByteBuffer? {
+                rest.readInteger(as: UInt32.self).flatMap { rest.readSlice(length: Int($0)) }
+            }
+        }
+    }
 
     /// Reads a whole payload, strictly: every byte must belong to something.
     package static func decode(_ payload: ByteBuffer) throws(Failure) -> NodeEnvelope {
@@ -84,63 +101,115 @@ package struct NodeEnvelope: Sendable {
         guard let incarnation = buffer.readInteger(as: UInt64.self),
             let sequence = buffer.readInteger(as: UInt64.self), let sentAt = buffer.readInteger(as: Int64.self)
         else { throw .truncated }
-        var entries: [ByteBuffer] = []
-        while buffer.readableBytes > 0 {
-            guard entries.count < maximumEntries else { throw .oversized }
-            guard let length = buffer.readInteger(as: UInt32.self), let entry = buffer.readSlice(length: Int(length))
-            else { throw .truncated }
-            entries.append(entry)
-        }
-        guard !entries.isEmpty else { throw .empty }
         return NodeEnvelope(
             kind: kind, origin: node, incarnation: incarnation, sequence: sequence, startsRun: flags & 1 == 1,
-            sentAt: sentAt, entries: entries)
+            sentAt: sentAt, entries: Entries(bytes: buffer, count: try count(of: buffer)))
+    }
+
+    /// How many entries fill the bytes exactly.
+    private static func count(of bytes: ByteBuffer) throws(Failure) -> Int {
+        var position = bytes.readerIndex
+        var count = 0
+        while position < bytes.writerIndex {
+            guard count < maximumEntries else { throw .oversized }
+            guard let length = bytes.getInteger(at: position, as: UInt32.self),
+                Int(length) <= bytes.writerIndex - position - 4
+            else { throw .truncated }
+            position += 4 + Int(length)
+            count += 1
+        }
+        guard count > 0 else { throw .empty }
+        return count
     }
 }
 
-/// Collects the entries of one PUBLISH.
+/// Knows the broadcasts of one process of a node by the first bytes of their payload.
+///
+/// Half of what a node hears in a room of its own is what it has said itself, which is dropped: for the price of a
+/// comparison.
+package struct NodeEnvelopeMark: Sendable {
+    /// Everything of a header from the length of the node's id to the incarnation.
+    private let origin: ByteBuffer
+
+    package init(origin: NodeID, incarnation: UInt64) {
+        var bytes = ByteBuffer()
+        bytes.writeInteger(UInt8(clamping: origin.rawValue.utf8.count))
+        bytes.writeString(origin.rawValue)
+        bytes.writeInteger(incarnation)
+        self.origin = bytes
+    }
+
+    /// Whether the payload is such a broadcast. Its entries are not looked at.
+    package func isBroadcast(_ payload: ByteBuffer) -> Bool {
+        let start = payload.readerIndex
+        guard payload.getInteger(at: start, as: UInt8.self) == NodeEnvelope.version,
+            payload.getInteger(at: start + 1, as: UInt8.self) == NodeEnvelope.Kind.broadcast.rawValue,
+            let flags = payload.getInteger(at: start + 2, as: UInt8.self), flags <= 1
+        else { return false }
+        return payload.getSlice(at: start + 3, length: origin.readableBytes) == origin
+    }
+}
+
+/// Collects the entries of one PUBLISH, behind a space into which the header is written last: the payload is one
+/// buffer, and no byte of it moves.
 package struct NodeEnvelopeWriter: Sendable {
-    private var body = ByteBuffer()
+    /// The longest header: 4 bytes, a node's id, three numbers.
+    private static let headerSpace = 4 + 64 + 24
+    private var bytes = ByteBuffer()
     /// Entries so far.
     package private(set) var count = 0
 
     /// Bytes of entries so far.
-    package var byteCount: Int { body.readableBytes }
+    package var byteCount: Int { bytes.readableBytes }
 
     /// Nothing collected.
     package init() {}
 
     /// Adds an entry that is encoded already.
     package mutating func append(_ entry: ByteBuffer) {
-        body.writeInteger(UInt32(clamping: entry.readableBytes))
-        body.writeImmutableBuffer(entry)
-        count += 1
+        begin(entry.readableBytes)
+        bytes.writeInteger(UInt32(clamping: entry.readableBytes))
+        bytes.writeImmutableBuffer(entry)
     }
 
     /// Adds an entry that `write` encodes in place.
     package mutating func append(_ write: (inout ByteBuffer) -> Void) {
-        let start = body.writerIndex
-        body.writeInteger(UInt32(0))
-        write(&body)
-        body.setInteger(UInt32(clamping: body.writerIndex - start - 4), at: start)
+        begin(0)
+        let start = bytes.writerIndex
+        bytes.writeInteger(UInt32(0))
+        write(&bytes)
+        bytes.setInteger(UInt32(clamping: bytes.writerIndex - start - 4), at: start)
+    }
+
+    private mutating func begin(_ size: Int) {
+        if count == 0 {
+            bytes.reserveCapacity(Self.headerSpace + 4 + size)
+            bytes.moveWriterIndex(to: Self.headerSpace)
+            bytes.moveReaderIndex(to: Self.headerSpace)
+        }
         count += 1
     }
 
-    /// The payload.
-    package func finish(
+    /// The payload. The writer is empty afterwards.
+    package mutating func finish(
         kind: NodeEnvelope.Kind, origin: NodeID, incarnation: UInt64, sequence: UInt64, startsRun: Bool, sentAt: Int64
     ) -> ByteBuffer {
-        var buffer = ByteBuffer()
-        buffer.reserveCapacity(4 + 64 + 24 + body.readableBytes)
-        buffer.writeInteger(NodeEnvelope.version)
-        buffer.writeInteger(kind.rawValue)
-        buffer.writeInteger(startsRun ? 1 : 0 as UInt8)
-        buffer.writeInteger(UInt8(clamping: origin.rawValue.utf8.count))
-        buffer.writeString(origin.rawValue)
-        buffer.writeInteger(incarnation)
-        buffer.writeInteger(sequence)
-        buffer.writeInteger(sentAt)
-        buffer.writeImmutableBuffer(body)
-        return buffer
+        if count == 0 { begin(0) }
+        var payload = bytes
+        // The only owner writes in place.
+        bytes = ByteBuffer()
+        count = 0
+        let length = min(origin.rawValue.utf8.count, 64)
+        let start = Self.headerSpace - 28 - length
+        payload.setInteger(NodeEnvelope.version, at: start)
+        payload.setInteger(kind.rawValue, at: start + 1)
+        payload.setInteger(startsRun ? 1 : 0 as UInt8, at: start + 2)
+        payload.setInteger(UInt8(clamping: length), at: start + 3)
+        payload.setString(origin.rawValue, at: start + 4)
+        payload.setInteger(incarnation, at: start + 4 + length)
+        payload.setInteger(sequence, at: start + 12 + length)
+        payload.setInteger(sentAt, at: start + 20 + length)
+        payload.moveReaderIndex(to: start)
+        return payload
     }
 }

@@ -108,24 +108,23 @@ import NIOCore
 
     // MARK: Frames
 
-    /// Sets the header of a text frame before the payload, which was written from ``headerSpace`` on. Returns where
-    /// the frame begins.
-    func finishFrame() -> Int {
-        let length = count - Self.headerSpace
-        let start: Int
-        switch length {
-        case ..<126:
-            start = Self.headerSpace - 2
+    /// Sets the header of a text frame before the payload, which was written from `space` on: with ``headerSpace`` in any
+    /// case, with 4 when the header has just that length. Returns where the frame begins; `nil` when it doesn't fit.
+    func finishFrame(space: Int = RawWriter.headerSpace) -> Int? {
+        let length = count - space
+        let size = length < 126 ? 2 : length <= 0xFFFF ? 4 : 10
+        let start = space - size
+        guard start >= 0 else { return nil }
+        switch size {
+        case 2:
             unsafe memory.storeBytes(of: UInt8(truncatingIfNeeded: length), toByteOffset: start + 1, as: UInt8.self)
-        case ...0xFFFF:
-            start = Self.headerSpace - 4
+        case 4:
             unsafe memory.storeBytes(of: 126, toByteOffset: start + 1, as: UInt8.self)
             let number = UInt16(truncatingIfNeeded: length).bigEndian
             unsafe memory.storeBytes(of: number, toByteOffset: start + 2, as: UInt16.self)
         default:
-            start = 0
-            unsafe memory.storeBytes(of: 127, toByteOffset: 1, as: UInt8.self)
-            unsafe memory.storeBytes(of: UInt64(length).bigEndian, toByteOffset: 2, as: UInt64.self)
+            unsafe memory.storeBytes(of: 127, toByteOffset: start + 1, as: UInt8.self)
+            unsafe memory.storeBytes(of: UInt64(length).bigEndian, toByteOffset: start + 2, as: UInt64.self)
         }
         unsafe memory.storeBytes(of: 0x81, toByteOffset: start, as: UInt8.self)
         return start
@@ -138,14 +137,20 @@ extension ByteBuffer {
     mutating func writeTextFrame(capacity: Int, _ body: (inout RawWriter) -> Void) {
         // Unsafe: the writer is used inside of the closure only.
         unsafe writeWithUnsafeMutableBytes(minimumWritableBytes: capacity + RawWriter.headerSpace) { memory in
-            var writer = unsafe RawWriter(memory, from: RawWriter.headerSpace)
+            // Most messages have a header of four bytes; what is shorter or longer is moved.
+            var writer = unsafe RawWriter(memory, from: 4)
             body(&writer)
-            let start = writer.finishFrame()
-            let length = writer.count - start
-            if start > 0, let base = memory.baseAddress {
-                unsafe base.copyMemory(from: base + start, byteCount: length)
+            let length = writer.count - 4
+            if let start = writer.finishFrame(space: 4) {
+                if start > 0, let base = memory.baseAddress {
+                    unsafe base.copyMemory(from: base + start, byteCount: writer.count - start)
+                }
+                return writer.count - start
             }
-            return length
+            guard let base = memory.baseAddress else { return 0 }
+            unsafe (base + RawWriter.headerSpace).copyMemory(from: base + 4, byteCount: length)
+            let moved = unsafe RawWriter(memory, from: RawWriter.headerSpace + length)
+            return moved.finishFrame() == nil ? 0 : moved.count
         }
     }
 }

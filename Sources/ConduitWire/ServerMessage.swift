@@ -33,7 +33,7 @@ package struct ServerMessage: Sendable {
         unsafe buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: capacity + RawWriter.headerSpace) { memory in
             var writer = unsafe RawWriter(memory, from: RawWriter.headerSpace)
             body(&writer)
-            start = writer.finishFrame()
+            start = writer.finishFrame() ?? 0
             end = writer.count
             return end
         }

@@ -57,6 +57,31 @@ import Testing
         #expect(came == came.sorted())
     }
 
+    /// Far above the rate at which messages wait for each other, in turns of their own; then the node leaves.
+    @Test(arguments: [0, 500, 10_000] as [Int64])
+    func manyMessagesShareFlushesInOrderAndADrainWaitsForNone(hold: Int64) async throws {
+        let redis = try await RedisServer.start()
+        var configuration = try TestNode.configuration(redis)
+        configuration.publishHoldMicroseconds = hold
+        let a = try TestNode("a", configuration), b = try TestNode("b", configuration)
+        try await a.connected()
+        try await b.connected()
+        let rooms = [try room("lobby"), try room("attic")]
+        for place in rooms {
+            try b.join(place, "y")
+            try await eventually { try await redis.subscribers(a, place) == 1 }
+        }
+        let count = 3_000
+        for number in 0..<count { a.broadcast(rooms[number / 3 % 2], "{\"n\":\(10_000 + number)}") }
+        await a.bridge.drain(within: .seconds(30))
+        try await eventually { b.sink.received.count { $0.json.hasPrefix("{\"n\"") } == count }
+        let came = b.sink.received.filter { $0.json.hasPrefix("{\"n\"") }.map(\.json)
+        #expect(came == came.sorted())
+        let statistics = await b.bridge.statistics()
+        #expect(statistics.relayGaps == 0 && statistics.relayDropped.isEmpty && statistics.relayDuplicates == 0)
+        #expect(await a.bridge.statistics().outboxBytes == 0)
+    }
+
     @Test func aNodeListensOnlyToRoomsWithMembers() async throws {
         let redis = try await RedisServer.start()
         let a = try await TestNode.start("a", redis)

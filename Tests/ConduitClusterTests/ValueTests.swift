@@ -39,7 +39,8 @@ struct SeededGenerator: RandomNumberGenerator {
                     lost += 1
                 }
                 waiting.append((appended, now))
-                outbox.append(channel: "ch", payload: ByteBuffer(integer: appended), messages: 1, now: now)
+                outbox.append(
+                    channel: ByteBuffer(string: "ch"), payload: ByteBuffer(integer: appended), messages: 1, now: now)
             case 5...7:
                 let entry = outbox.next()
                 if waiting.isEmpty || flight.count >= 20 {
@@ -83,7 +84,8 @@ struct SeededGenerator: RandomNumberGenerator {
 
     @Test func whatCanNeverFitIsDropped() {
         var outbox = RelayOutbox(byteLimit: 100, ageMilliseconds: 1_000)
-        outbox.append(channel: "c", payload: ByteBuffer(repeating: 0, count: 200), messages: 3, now: 0)
+        outbox.append(
+            channel: ByteBuffer(string: "c"), payload: ByteBuffer(repeating: 0, count: 200), messages: 3, now: 0)
         #expect(outbox.isEmpty)
         #expect(outbox.droppedForBytes == 3)
     }

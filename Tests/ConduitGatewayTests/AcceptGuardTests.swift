@@ -39,8 +39,4 @@ import Testing
         // The last error would have been thrown here, had nobody taken it.
         try channel.throwIfErrorCaught()
     }
-
-    @Test func anIdleConnectionHoldsNoReceiveBuffer() {
-        #expect(TransientReceiveAllocator(capacity: 16_384).nextBufferSize() == nil)
-    }
 }

@@ -4,6 +4,7 @@ import ConduitTesting
 import Logging
 import NIOCore
 import NIOPosix
+import NIOSSL
 import Synchronization
 import Testing
 
@@ -286,6 +287,50 @@ import Testing
             let third = try await TestWebSocket.connect(port: port)
             await second.drop()
             await third.drop()
+        }
+    }
+
+    // MARK: TLS
+
+    @Test(arguments: [TLSVersion.tlsv12, .tlsv13])
+    func aClientSpeaksTLSToTheEnd(_ version: TLSVersion) async throws {
+        let certificates = try await TestCertificates.make()
+        let tls = ServerTLS(certificateFile: certificates.certificateFile, keyFile: certificates.keyFile)
+        try await Self.withGateway({ $0.tls = tls }) { port, gateway, hub in
+            let client = try await TestWebSocket.connect(
+                port: port, sendingBehindRequest: MaskedFrame.text("{\"type\":\"ping\",\"data\":1}"),
+                authority: certificates.caFile, tlsVersion: version)
+            #expect(try await client.next(type: "pong").int("timestamp") == 1)
+            let text = "\"\(String(repeating: "x", count: 100_000))\""
+            #expect(try await client.request("echo", text).string("original") == text)
+            #expect(await hub.clientCount() == 1)
+            try await client.close()
+            #expect(try await client.waitForCloseCode() == 1000)
+            try await client.waitUntilGone()
+            try await Self.eventually { gateway.statistics.upgraded == 0 && gateway.statistics.open == 0 }
+        }
+    }
+
+    @Test func whoSpeaksNoTLSIsLetGo() async throws {
+        let certificates = try await TestCertificates.make()
+        let tls = ServerTLS(certificateFile: certificates.certificateFile, keyFile: certificates.keyFile)
+        try await Self.withGateway({
+            $0.tls = tls
+            $0.handshakeTimeoutMilliseconds = 300
+        }) { port, gateway, _ in
+            let plain = try await TestSocket.connect(port: port)
+            try await plain.send("GET /ws HTTP/1.1\r\n\(Self.upgrade)\r\n")
+            #expect(!(try await plain.waitForClose()).contains("HTTP/1.1 101"))
+            await plain.close()
+            let silent = try await TestSocket.connect(port: port)
+            _ = try await silent.waitForClose()
+            await silent.close()
+            let old = await Self.refusal {
+                try await TestWebSocket.connect(port: port, authority: certificates.caFile, tlsVersion: .tlsv11)
+            }
+            #expect(old == nil)
+            try await Self.eventually { gateway.statistics.open == 0 }
+            #expect(gateway.statistics.upgraded == 0)
         }
     }
 

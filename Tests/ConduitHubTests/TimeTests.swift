@@ -68,6 +68,7 @@ import Testing
         let harness = try ShardHarness()
         let (stuck, other) = (try harness.connect(), try harness.connect())
         stuck.channel.isWritable = false
+        stuck.channel.pipeline.fireChannelWritabilityChanged()
         advance(harness, milliseconds: 9_000)
         #expect(stuck.channel.isActive)
         advance(harness, milliseconds: 5_000)

@@ -39,9 +39,8 @@ import Testing
         }
         var lean = ByteBuffer()
         var general = ByteBuffer()
-        #expect(
-            RedisCommandFormatter.appendPublish(
-                channel: ByteBuffer(bytes: channel), payload: ByteBuffer(bytes: payload), to: &lean))
+        RedisCommandFormatter.appendPublish(
+            channel: ByteBuffer(bytes: channel), payload: ByteBuffer(bytes: payload), to: &lean)
         #expect(RedisCommandFormatter.append(["PUBLISH", .bytes(channel), .bytes(payload)], to: &general))
         #expect(lean == general)
         #expect(Array(lean.readableBytesView) == naive([Array("PUBLISH".utf8), channel, payload]))

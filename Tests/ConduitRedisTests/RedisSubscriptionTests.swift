@@ -24,7 +24,7 @@ import Testing
                 let receivers = Mutex<[Int64]>([])
                 try await publisher.onLoop { link in
                     for message in sent {
-                        link.publish(channel: message.channel, payload: message.payload) { result in
+                        link.publish(channel: ByteBuffer(string: message.channel), payload: message.payload) { result in
                             receivers.withLock { $0.append((try? result.get().integer) ?? -1) }
                         }
                     }
@@ -40,6 +40,43 @@ import Testing
                 #expect(try await subscriber.onLoop { $0.pendingReplies } == 0)
             }
         }
+    }
+
+    @Test func answersOfPublishesComeInOrderAmongOthers() async throws {
+        let server = try await RedisServer.start(.init(users: ["pub on >pw resetchannels &ok +@all"]))
+        var configuration = RedisConfiguration(server)
+        configuration.username = "pub"
+        configuration.password = "pw"
+        let answers = Mutex<[String]>([])
+        try await LinkProbe.withReady(configuration) { probe async throws in
+            try await probe.onLoop { link in
+                link.onPublished = { result in
+                    answers.withLock {
+                        switch result {
+                        case .success(let value): $0.append("published \(value.integer ?? -1)")
+                        case .failure(let error): $0.append("refused \(error.code)")
+                        }
+                    }
+                }
+                let payload = ByteBuffer(string: "x")
+                for channel in ["ok", "forbidden", "ok"] {
+                    #expect(link.publishInOrder(channel: ByteBuffer(string: channel), payload: payload) == nil)
+                    link.send(["ECHO", "\(channel)"]) { result in
+                        answers.withLock { $0.append("echo \((try? result.get().string) ?? "?")") }
+                    }
+                }
+            }
+            try await eventually("all answers") { answers.withLock { $0.count } == 6 }
+            let expected = ["published 0", "echo ok", "refused server", "echo forbidden", "published 0", "echo ok"]
+            #expect(answers.withLock { $0 } == expected)
+            #expect(try await probe.onLoop { $0.pendingReplies } == 0)
+        }
+        // A link of the other role, and one that is closed, take none.
+        let probe = try await LinkProbe.start(RedisConfiguration(server), role: .subscriptions)
+        let refusal = try await probe.onLoop { $0.publishInOrder(channel: ByteBuffer(), payload: ByteBuffer()) }
+        #expect(refusal?.code == .invalidCommand)
+        try await probe.close()
+        #expect(answers.withLock { $0.count } == 6)
     }
 
     @Test func pingWorksBeforeAmidAndAfterSubscriptions() async throws {

@@ -2,6 +2,7 @@ package import ConduitWire
 import Foundation
 package import NIOCore
 import NIOPosix
+package import NIOSSL
 
 /// A WebSocket client for tests: small, raw, and able to misbehave.
 ///
@@ -33,17 +34,30 @@ package final class TestWebSocket: Sendable {
     package static let sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
     package static let sampleAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
-    /// Connects and upgrades. Throws the ``TestHTTPResponse`` when the server refuses.
+    /// Connects and upgrades. Throws the ``TestHTTPResponse`` when the server refuses. With the certificate of an
+    /// authority it speaks TLS, in `tlsVersion` where one is given.
     package static func connect(
         host: String = "127.0.0.1", port: Int, path: String = "/ws", headers: [(String, String)] = [],
         subprotocols: [String] = [], answersPings: Bool = true, receiveBufferBytes: Int? = nil,
-        sendingBehindRequest tail: ByteBuffer = ByteBuffer(), timeout: TimeAmount = .seconds(60)
+        sendingBehindRequest tail: ByteBuffer = ByteBuffer(), authority caFile: String? = nil,
+        tlsVersion: TLSVersion? = nil, timeout: TimeAmount = .seconds(60)
     ) async throws -> TestWebSocket {
+        let tls = try caFile.map { file in
+            var configuration = TLSConfiguration.makeClientConfiguration()
+            configuration.trustRoots = .file(file)
+            configuration.minimumTLSVersion = tlsVersion ?? .tlsv12
+            configuration.maximumTLSVersion = tlsVersion
+            return try NIOSSLContext(configuration: configuration)
+        }
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let session = Session(loop: loop, answersPings: answersPings)
         var bootstrap = ClientBootstrap(group: loop)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    if let tls {
+                        let handler = try NIOSSLClientHandler(context: tls, serverHostname: "localhost")
+                        try channel.pipeline.syncOperations.addHandler(handler)
+                    }
                     try channel.pipeline.syncOperations.addHandler(Handler(session: session))
                 }
             }

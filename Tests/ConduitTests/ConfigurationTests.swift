@@ -6,6 +6,7 @@ import ConduitGateway
 import ConduitHub
 import ConduitRedis
 import ConduitTelemetry
+import ConduitTesting
 import Foundation
 import Logging
 import NIOCore
@@ -56,14 +57,15 @@ private func problems(
     /// What the contract promises, written out once more.
     @Test func defaultsAreThoseOfTheContract() {
         let expected = """
-            node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.path=/ws http.example-client=true \
-            http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
+            node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.tls-certificate= http.tls-key= \
+            http.path=/ws http.example-client=true http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
             http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
             redis.url= redis.prefix=conduit redis.username= redis.password= redis.connect-timeout=2s \
             redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
-            redis.outbox-age=30s redis.unsubscribe-linger=2s redis.tls.ca-file= redis.tls.verify=true \
+            redis.outbox-age=30s redis.publish-hold-us=500 redis.unsubscribe-linger=2s redis.tls.ca-file= \
+            redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
             admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
@@ -74,6 +76,7 @@ private func problems(
     /// One good and one bad value of every key; a key without a row fails.
     private static let samples: [String: (good: String, bad: String)] = [
         "node.id": ("web-1.a_B", "web 1"), "node.event-loops": ("64", "65"), "http.host": ("::", "a b"),
+        "http.tls-certificate": ("", "a\u{0}"), "http.tls-key": ("", "a\u{0}"),
         "http.port": ("0", "65536"), "http.path": ("/socket/v1", "/health"), "http.example-client": ("false", "no"),
         "http.origins": ("https://a.example:8443, https://*.b.example,*", "a.example"),
         "http.handshake-timeout": ("250ms", "10"), "http.max-header-bytes": ("65536", "16k"),
@@ -87,7 +90,8 @@ private func problems(
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
         "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
-        "redis.unsubscribe-linger": ("1s", "999ms"), "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
+        "redis.publish-hold-us": ("0", "10001"), "redis.unsubscribe-linger": ("1s", "999ms"),
+        "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
         "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
         "presence.diff-interval": ("1s", ""), "ready.degraded-status": ("503", "404"), "admin.enabled": ("false", "1"),
@@ -164,7 +168,8 @@ private func problems(
             "CONDUIT_REDIS_PASSWORD": "p", "CONDUIT_REDIS_PREFIX": "shop", "CONDUIT_REDIS_CONNECT_TIMEOUT": "1s",
             "CONDUIT_REDIS_COMMAND_TIMEOUT": "3s", "CONDUIT_REDIS_RECONNECT_MIN": "20ms",
             "CONDUIT_REDIS_RECONNECT_MAX": "4s", "CONDUIT_REDIS_OUTBOX_BYTES": "99", "CONDUIT_REDIS_OUTBOX_AGE": "7s",
-            "CONDUIT_REDIS_UNSUBSCRIBE_LINGER": "6s", "CONDUIT_REDIS_TLS_VERIFY": "false",
+            "CONDUIT_REDIS_PUBLISH_HOLD_US": "250", "CONDUIT_REDIS_UNSUBSCRIBE_LINGER": "6s",
+            "CONDUIT_REDIS_TLS_VERIFY": "false",
             "CONDUIT_REDIS_TLS_CA_FILE": "/proc/self/stat", "CONDUIT_CLUSTER_HEARTBEAT": "2s",
             "CONDUIT_CLUSTER_LEASE": "9s", "CONDUIT_CLUSTER_SERIES_LENGTH": "11", "CONDUIT_CLUSTER_EVENTS_LENGTH": "12",
             "CONDUIT_PRESENCE_ENABLED": "false", "CONDUIT_PRESENCE_DIFF_INTERVAL": "50ms",
@@ -187,13 +192,14 @@ private func problems(
         #expect(redis.reconnectMin == .milliseconds(20) && redis.reconnectMax == .seconds(4))
         let cluster = node.cluster
         #expect(cluster.prefix == "shop" && cluster.outboxBytes == 99 && cluster.outboxAgeMilliseconds == 7000)
+        #expect(cluster.publishHoldMicroseconds == 250)
         #expect(cluster.lingerMilliseconds == 6000 && cluster.heartbeatMilliseconds == 2000)
         #expect(cluster.leaseMilliseconds == 9000 && cluster.seriesLength == 11 && cluster.eventsLength == 12)
         #expect(!cluster.presenceEnabled && cluster.presenceDiffMilliseconds == 50)
         let gateway = node.gateway
         #expect(gateway.host == "0.0.0.0" && gateway.port == 81 && gateway.path == "/s" && !gateway.exampleClient)
         #expect(gateway.handshakeTimeoutMilliseconds == 3000 && gateway.maxHeaderBytes == 2048)
-        #expect(gateway.tokenCookie == "c" && gateway.backlog == 5 && gateway.readBufferBytes == 4096)
+        #expect(gateway.tokenCookie == "c" && gateway.backlog == 5 && node.hub.readBufferBytes == 4096)
         #expect(gateway.connections == 77 && gateway.degradedStatus == 503)
         let hub = node.hub
         #expect(hub.messageBytes == 1000 && hub.pendingBytes == 2000 && hub.membersPerRoom == 3)
@@ -202,6 +208,28 @@ private func problems(
         #expect(node.admin.host == "0.0.0.0" && node.admin.token == "t")
         #expect(node.logLevel == .debug && node.logFormat == .json)
         #expect(node.shutdownTimeout == .seconds(5) && node.eventLoops == 2)
+    }
+
+    @Test func certificateAndKeyBelongTogether() async throws {
+        let made = try await TestCertificates.make()
+        let other = try await TestCertificates.make()
+        func faults(_ certificate: String, _ key: String) -> [String] {
+            problems(["CONDUIT_HTTP_TLS_CERTIFICATE": certificate, "CONDUIT_HTTP_TLS_KEY": key])
+        }
+        #expect(faults("", "") == [])
+        #expect(faults(made.certificateFile, made.keyFile) == [])
+        let cases = [
+            (made.certificateFile, "", "http.tls-certificate (environment CONDUIT_HTTP_TLS_CERTIFICATE): "),
+            ("", made.keyFile, "http.tls-key (environment CONDUIT_HTTP_TLS_KEY): http.tls-key needs"),
+            ("/nowhere", made.keyFile, "http.tls-certificate (environment CONDUIT_HTTP_TLS_CERTIFICATE): \"/nowhere\""),
+            (made.keyFile, made.keyFile, "http.tls-certificate (environment CONDUIT_HTTP_TLS_CERTIFICATE): "),
+            (made.certificateFile, "/nowhere", "http.tls-key (environment CONDUIT_HTTP_TLS_KEY): \"/nowhere\" is no"),
+            (made.certificateFile, other.keyFile, "http.tls-key (environment CONDUIT_HTTP_TLS_KEY): "),
+        ]
+        for (certificate, key, beginning) in cases {
+            let found = faults(certificate, key)
+            #expect(found.count == 1 && found.first?.hasPrefix(beginning) == true, "\(found)")
+        }
     }
 
     @Test func embeddersJoinAClusterByURL() throws {

@@ -67,21 +67,22 @@ import Testing
     }
 
     @Test func answersInPlace() throws {
-        #expect(
-            try Self.answer(#"{"type":"ping","data":12,"id":"q"}"#) { EventEncoder.writePong(to: $0, in: $1, into: &$2) }
-                == #"{"type":"pong","data":{"timestamp":12},"id":"q"}"#)
-        #expect(
-            try Self.answer(#"{"type":"ping"}"#) { EventEncoder.writePong(to: $0, in: $1, into: &$2) }
-                == #"{"type":"pong","data":{"timestamp":null}}"#)
-        #expect(
-            try Self.answer(#"{"type":"echo","data":{"a": "\n"}}"#) { EventEncoder.writeEcho(of: $0, in: $1, into: &$2) }
-                == #"{"type":"echo","data":{"original":"{\"a\": \"\\n\"}"}}"#)
-        #expect(
-            try Self.answer(#"{"id":7,"type":"echo"}"#) { EventEncoder.writeEcho(of: $0, in: $1, into: &$2) }
-                == #"{"type":"echo","data":{"original":"null"},"id":7}"#)
-        #expect(
-            try Self.answer(#"{"type":"broadcast","id":"q"}"#) { EventEncoder.writeAck(of: $0, in: $1, into: &$2) }
-                == #"{"type":"ack","data":{},"id":"q"}"#)
+        let ping = try Self.answer(#"{"type":"ping","data":12,"id":"q"}"#) {
+            EventEncoder.writePong(to: $0, in: $1, into: &$2)
+        }
+        #expect(ping == #"{"type":"pong","data":{"timestamp":12},"id":"q"}"#)
+        let bare = try Self.answer(#"{"type":"ping"}"#) { EventEncoder.writePong(to: $0, in: $1, into: &$2) }
+        #expect(bare == #"{"type":"pong","data":{"timestamp":null}}"#)
+        let echo = try Self.answer(#"{"type":"echo","data":{"a": "\n"}}"#) {
+            EventEncoder.writeEcho(of: $0, in: $1, into: &$2)
+        }
+        #expect(echo == #"{"type":"echo","data":{"original":"{\"a\": \"\\n\"}"}}"#)
+        let nothing = try Self.answer(#"{"id":7,"type":"echo"}"#) { EventEncoder.writeEcho(of: $0, in: $1, into: &$2) }
+        #expect(nothing == #"{"type":"echo","data":{"original":"null"},"id":7}"#)
+        let ack = try Self.answer(#"{"type":"broadcast","id":"q"}"#) {
+            EventEncoder.writeAck(of: $0, in: $1, into: &$2)
+        }
+        #expect(ack == #"{"type":"ack","data":{},"id":"q"}"#)
     }
 
     /// Frames of every kind of length, with every kind of escape, against Foundation.

@@ -51,28 +51,66 @@ import Testing
         #expect(envelope.entries.map { String(buffer: $0) } == ["{}", "", "{\"a\":1}"])
     }
 
+    @Test func aWriterIsEmptyAfterwardsAndTakesTheLongestId() throws {
+        let origin = try #require(NodeID(String(repeating: "n", count: 64)))
+        var writer = NodeEnvelopeWriter()
+        for round in 0..<3 {
+            writer.append { $0.writeString("{\"n\":\(round)}") }
+            #expect(writer.count == 1 && writer.byteCount == 11)
+            let payload = writer.finish(
+                kind: .send, origin: origin, incarnation: .max, sequence: .max, startsRun: false, sentAt: .min)
+            #expect(writer.count == 0 && writer.byteCount == 0)
+            let envelope = try NodeEnvelope.decode(payload)
+            #expect(envelope.origin == origin && envelope.sequence == .max && envelope.sentAt == .min)
+            #expect(envelope.entries.count == 1)
+            #expect(envelope.entries.map { String(buffer: $0) } == ["{\"n\":\(round)}"])
+        }
+    }
+
+    @Test func theMarkKnowsTheBroadcastsOfOneProcessOnly() throws {
+        let own = try #require(NodeID("node-1"))
+        let mark = NodeEnvelopeMark(origin: own, incarnation: 77)
+        for kind in NodeEnvelope.Kind.allCases {
+            #expect(mark.isBroadcast(try payload(["{}"], kind: kind)) == (kind == .broadcast))
+        }
+        // In the middle of a larger buffer, too.
+        var larger = ByteBuffer(string: "abc")
+        larger.writeImmutableBuffer(try payload(["{}"]))
+        larger.moveReaderIndex(forwardBy: 3)
+        #expect(mark.isBroadcast(larger))
+        #expect(!NodeEnvelopeMark(origin: own, incarnation: 78).isBroadcast(try payload(["{}"])))
+        for name in ["node-2", "node-", "node-11"] {
+            let other = NodeEnvelopeMark(origin: try #require(NodeID(name)), incarnation: 77)
+            #expect(!other.isBroadcast(try payload(["{}"])))
+        }
+        let whole = try payload(["{}"])
+        for length in 0..<18 {
+            #expect(!mark.isBroadcast(try #require(whole.getSlice(at: whole.readerIndex, length: length))))
+        }
+    }
+
     @Test func everyTruncationIsRefused() throws {
         let whole = try payload(["{\"type\":\"x\"}", "{}"])
         // After the first entry the payload is whole again, with one entry.
         let boundary = whole.readableBytes - 6
         for length in 0..<whole.readableBytes where length != boundary {
-            let part = try #require(whole.getSlice(at: 0, length: length))
+            let part = try #require(whole.getSlice(at: whole.readerIndex, length: length))
             #expect(failure(part) == (length == boundary - 16 ? .empty : .truncated), "length \(length)")
         }
     }
 
     @Test func otherVersionsKindsFlagsAndOriginsAreRefused() throws {
         var wrong = try payload(["{}"])
-        wrong.setInteger(2 as UInt8, at: 0)
+        wrong.setInteger(2 as UInt8, at: wrong.readerIndex)
         #expect(failure(wrong) == .unknownVersion)
         wrong = try payload(["{}"])
-        wrong.setInteger(99 as UInt8, at: 1)
+        wrong.setInteger(99 as UInt8, at: wrong.readerIndex + 1)
         #expect(failure(wrong) == .unknownKind)
         wrong = try payload(["{}"])
-        wrong.setInteger(2 as UInt8, at: 2)
+        wrong.setInteger(2 as UInt8, at: wrong.readerIndex + 2)
         #expect(failure(wrong) == .unknownVersion)
         wrong = try payload(["{}"])
-        wrong.setString("no/e-1", at: 4)
+        wrong.setString("no/e-1", at: wrong.readerIndex + 4)
         #expect(failure(wrong) == .badOrigin)
     }
 

@@ -17,12 +17,19 @@ extension ConfigurationKey {
             default: "",
             "Name of this node, unique in its cluster; empty makes one from the host name and four random characters."),
         ConfigurationKey(
-            "node.event-loops", .integer(0...64), default: "0", "Threads that carry connections; 0 is one for each core that the process may use."),
+            "node.event-loops", .integer(0...64), default: "0",
+            "Threads that carry connections; 0 is one for each core that the process may use."),
     ]
 
     private static let http: [ConfigurationKey] = [
         ConfigurationKey("http.host", host, default: "127.0.0.1", "Address that the public port listens on."),
         ConfigurationKey("http.port", .integer(0...65_535), default: "8080", "The public port; 0 takes any free one."),
+        ConfigurationKey(
+            "http.tls-certificate", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "Certificate of the public port and those that vouch for it (PEM); empty speaks plain HTTP."),
+        ConfigurationKey(
+            "http.tls-key", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "Private key of http.tls-certificate (PEM)."),
         ConfigurationKey(
             "http.path",
             .text(allowed: "a path that begins with / and is none of /, /health, /ready", check: isUpgradePath),
@@ -112,6 +119,10 @@ extension ConfigurationKey {
         ConfigurationKey(
             "redis.outbox-age", .duration(0...3_600_000), default: "30s",
             "How long messages for other nodes are kept while Redis is away."),
+        ConfigurationKey(
+            "redis.publish-hold-us", .integer(0...10_000), default: "500",
+            "How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for never."
+        ),
         ConfigurationKey(
             "redis.unsubscribe-linger", .duration(1_000...3_600_000), default: "2s",
             "How long a room stays subscribed after its last local member left."),

@@ -57,6 +57,7 @@ extension NodeConfiguration {
     private static func hub(_ values: ConfigurationValues) -> HubConfiguration {
         var hub = HubConfiguration()
         hub.messageBytes = values.integer("limits.message-bytes")
+        hub.readBufferBytes = values.integer("limits.read-buffer-bytes")
         hub.roomsPerClient = values.integer("limits.rooms-per-client")
         hub.membersPerRoom = values.integer("limits.members-per-room")
         hub.pendingBytes = values.integer("limits.pending-bytes")
@@ -72,6 +73,7 @@ extension NodeConfiguration {
         var gateway = GatewayConfiguration()
         gateway.host = values.text("http.host")
         gateway.port = values.integer("http.port")
+        gateway.tls = tls(values)
         gateway.path = values.text("http.path")
         gateway.exampleClient = values.boolean("http.example-client")
         // Each entry was checked by the same rules.
@@ -80,10 +82,15 @@ extension NodeConfiguration {
         gateway.maxHeaderBytes = values.integer("http.max-header-bytes")
         gateway.tokenCookie = values.text("http.token-cookie")
         gateway.backlog = values.integer("http.backlog")
-        gateway.readBufferBytes = values.integer("limits.read-buffer-bytes")
         gateway.connections = values.integer("limits.connections")
         gateway.degradedStatus = values.text("ready.degraded-status") == "503" ? 503 : 200
         return gateway
+    }
+
+    private static func tls(_ values: ConfigurationValues) -> ServerTLS? {
+        let certificate = values.text("http.tls-certificate")
+        let key = values.text("http.tls-key")
+        return certificate.isEmpty || key.isEmpty ? nil : ServerTLS(certificateFile: certificate, keyFile: key)
     }
 
     private static func cluster(_ values: ConfigurationValues) -> ClusterConfiguration {
@@ -95,6 +102,7 @@ extension NodeConfiguration {
         cluster.lingerMilliseconds = Int64(values.milliseconds("redis.unsubscribe-linger"))
         cluster.outboxBytes = values.integer("redis.outbox-bytes")
         cluster.outboxAgeMilliseconds = Int64(values.milliseconds("redis.outbox-age"))
+        cluster.publishHoldMicroseconds = Int64(values.integer("redis.publish-hold-us"))
         cluster.seriesLength = values.integer("cluster.series-length")
         cluster.eventsLength = values.integer("cluster.events-length")
         cluster.presenceEnabled = values.boolean("presence.enabled")
@@ -157,8 +165,23 @@ extension NodeConfiguration {
                 message: "limits.pending-bytes must not be less than limits.message-bytes, "
                     + "or the largest message would close each client that it is for")
         }
+        findContradictionsOfTLS(in: &values)
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)
+    }
+
+    private static func findContradictionsOfTLS(in values: inout ConfigurationValues) {
+        let names = ["http.tls-certificate", "http.tls-key"]
+        guard let tls = tls(values) else {
+            for (name, other) in zip(names, names.reversed()) where !values.text(name).isEmpty {
+                values.contradiction(name, other, message: "\(name) needs \(other)")
+            }
+            return
+        }
+        guard let problem = tls.problem() else { return }
+        let name = names[problem.isAboutKey ? 1 : 0]
+        values.contradiction(
+            name, message: "\(ConfigurationKey.quoted(values.text(name))) \(problem.message)")
     }
 
     private static func findContradictionsOfPorts(in values: inout ConfigurationValues) {

@@ -12,7 +12,7 @@ public import Logging
 public struct NodeConfiguration: Sendable {
     /// The node's name, unique in its cluster.
     public var nodeID: NodeID
-    /// Threads that carry connections; 0 is one a core, at most 64.
+    /// Threads that carry connections; 0 is one for each core that the process may use, at most 64.
     public var eventLoops = 0
     /// Limits and times of clients.
     public var hub = HubConfiguration()

@@ -1,0 +1,12 @@
+package import ConduitHub
+package import NIOCore
+
+/// A connection that was upgraded: what its next owner has to know.
+package struct AcceptedHandshake: Sendable {
+    /// Who it is.
+    package let identity: Identity
+    /// What the client sent right behind its request.
+    package let leftover: ByteBuffer?
+    /// Is to be told when the connection ends.
+    package let observer: any ConnectionObserver
+}

@@ -1,0 +1,59 @@
+import NIOCore
+
+/// The time that each handshake of a loop has: one timer for all. Loop-bound.
+///
+/// Everybody has the same time, so who came first is due first, and a linked list is all that is needed. A scheduled
+/// task for each would cost more than parsing its request.
+final class HandshakeDeadlines {
+    private let eventLoop: any EventLoop
+    private let time: TimeAmount
+    private var first: FrontDoorHandler?
+    private var last: FrontDoorHandler?
+    private var isTimerRunning = false
+
+    init(eventLoop: any EventLoop, time: TimeAmount) {
+        self.eventLoop = eventLoop
+        self.time = time
+    }
+
+    /// From now on the time of this one runs.
+    func add(_ handler: FrontDoorHandler) {
+        handler.deadline = eventLoop.now + time
+        handler.earlier = last
+        last?.later = handler
+        last = handler
+        if first == nil { first = handler }
+        startTimer()
+    }
+
+    /// Its handshake is over, or the connection is. Safe to be called twice.
+    func remove(_ handler: FrontDoorHandler) {
+        guard first === handler || handler.earlier != nil else { return }
+        if first === handler { first = handler.later }
+        if last === handler { last = handler.earlier }
+        handler.earlier?.later = handler.later
+        handler.later?.earlier = handler.earlier
+        handler.earlier = nil
+        handler.later = nil
+    }
+
+    private func startTimer() {
+        guard !isTimerRunning, let first else { return }
+        isTimerRunning = true
+        eventLoop.assumeIsolated().scheduleTask(deadline: first.deadline) {
+            self.isTimerRunning = false
+            self.expire()
+        }
+    }
+
+    private func expire() {
+        while let handler = first, handler.deadline <= eventLoop.now {
+            remove(handler)
+            handler.timeIsUp()
+        }
+        startTimer()
+    }
+}
+
+@available(*, unavailable)
+extension HandshakeDeadlines: Sendable {}

@@ -1,12 +1,14 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-page test-clients test-faults lint format check clean
+.PHONY: help install run build test test-page test-clients test-faults bench bench-sweep bench-micro bench-docs \
+	lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
 	@echo
 	@echo "  NODES=3 PORT=9000 make run   variables of make run: NODES PORT NODE_PORT ADMIN_PORT REDIS_PORT"
 	@echo "  make test FILTER=RoomTable   only the tests whose names match"
+	@echo "  make bench ONLY=fan,echo16   only these workloads (dev/bench --list); QUICK=1, RUNS=5, SAVE=NAME"
 
 install: ## Install what is missing to build and run (make run and make test do it themselves)
 	@dev/install
@@ -32,13 +34,33 @@ test-clients: ## Test the program that was built last with clients in Go (gorill
 test-faults: ## Run the fault tests with Redis away for 20 s (FAULT_OUTAGE_SECONDS) and show their figures
 	@dev/test-faults
 
+bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains
+	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench $(if $(SAVE),--save '$(SAVE)')
+
+bench-sweep: install ## Measure how cost grows with members, bytes, rooms and nodes
+	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench --sweep $(if $(SAVE),--save '$(SAVE)')
+
+# The scratch path is shared with the release build, so that only the benchmarks themselves are compiled.
+# SwiftPM does not look for new files of a package that is only depended on, unless it has to plan the build.
+bench-micro: install ## Measure single steps of a message: time and allocations of each
+	@rm -f .build/release.yaml
+	swift build -c release --package-path Benchmarks --scratch-path .build --product ConduitMicro
+	@mkdir -p Benchmarks/results
+	@.build/release/ConduitMicro $(if $(ONLY),--only '$(ONLY)') --json Benchmarks/results/$(or $(SAVE),latest-micro).json
+
+bench-docs: ## Put the results of Benchmarks/results into Docs/performance.md and draw its plots
+	@dev/bench --update-docs $(wildcard $(foreach name,side-by-side sweep micro,Benchmarks/results/$(name).json))
+	@dev/plot-bench
+
 lint: ## Format check, import directions, scripts, balancer configurations
 	@dev/lint
 
 format: ## Format all Swift files in place
-	swift format --in-place --parallel --recursive Sources Tests Examples Package.swift
+	swift format --in-place --parallel --recursive Sources Tests Examples Benchmarks/Sources \
+		Package.swift Benchmarks/Package.swift
 
 check: lint test ## lint and test
 
 clean: ## Remove what was built
 	swift package clean
+	$(MAKE) -C Benchmarks/Yardstick clean

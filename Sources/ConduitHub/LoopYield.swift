@@ -29,6 +29,7 @@ final class LoopYield: ChannelInboundHandler {
         // Unsafe for the pointer, which is to two places and lives for the call only.
         guard unsafe pipe(&ends) == 0 else { return }
         let (input, output) = (ends[0], ends[1])
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         bootstrap
             .channelInitializer { channel in

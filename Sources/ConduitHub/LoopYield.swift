@@ -70,6 +70,8 @@ final class LoopYield: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         if descriptor >= 0 { close(descriptor) }
         descriptor = -1
+        // Whoever waits is not forgotten.
+        if isPending { eventLoop.assumeIsolated().execute { self.run() } }
         context.fireChannelInactive()
     }
 

@@ -58,10 +58,11 @@ struct Outbox {
     private static let keptBytes = 1 << 20
     /// More than this is not left waiting for a next slice.
     private static let heavyLinks = 1 << 17
-    private static let heavyBytes = 16 << 20
+    static let mostBytes = 16 << 20
     private static let heavyRuns = 1 << 14
     private static let spareBuffers = 256
 
+    private let heavyBytes: Int
     private var pending: ContiguousArray<Pending> = []
     private var links: ContiguousArray<Link> = []
     private var runs: ContiguousArray<Run> = []
@@ -78,13 +79,16 @@ struct Outbox {
     private var spares: [ByteBuffer] = []
     private var runBytes = 0
 
+    /// An outbox that is to be written when it holds so many bytes, whatever the turn.
+    init(heavyBytes: Int = Outbox.mostBytes) { self.heavyBytes = min(max(heavyBytes, 64 << 10), Self.mostBytes) }
+
     /// Whether nobody is owed anything.
     var isEmpty: Bool { urgent.isEmpty && bulk.isEmpty }
     /// Whether members of large rooms are owed something.
     var hasBulk: Bool { !bulk.isEmpty }
     /// Whether so much is owed that it is to be written now, not in slices.
     var isHeavy: Bool {
-        runBytes + answers.writerIndex > Self.heavyBytes || links.count > Self.heavyLinks || runs.count > Self.heavyRuns
+        runBytes + answers.writerIndex > heavyBytes || links.count > Self.heavyLinks || runs.count > Self.heavyRuns
     }
 
     // MARK: Messages
@@ -295,7 +299,9 @@ struct Outbox {
         if pending[Int(client)].run == run {
             turnIntoChain(client)
         } else if let place = runs[Int(run)].chained.firstIndex(of: client) {
-            runs[Int(run)].chained.remove(at: place)
+            // Their order means nothing.
+            runs[Int(run)].chained.swapAt(place, runs[Int(run)].chained.count - 1)
+            runs[Int(run)].chained.removeLast()
         }
     }
 

@@ -18,10 +18,11 @@ extension Shard {
     func close(_ client: Client, _ reason: CloseReason) {
         guard client.isOpen else { return }
         client.closeReason = reason
-        retire(client)
-        queue(FrameEncoder.close(reason), for: client)
+        // First of all: whatever writing brings about must find it closing.
         client.state = .closing(deadline: now + Self.closeGrace)
         clients.look(at: client, by: now + Self.closeGrace)
+        retire(client)
+        enqueue(for: client) { $0.writeImmutableBuffer(FrameEncoder.close(reason)) }
         if reason == .slowConsumer {
             logger.debug("slow consumer", metadata: [LogKey.client: "\(client.id)"])
         }
@@ -30,13 +31,16 @@ extension Shard {
     /// The peer sent a close frame: answer it once and end the connection when the answer is written.
     func peerCloses(_ client: Client, code: UInt16?) {
         guard let context = client.context else { return }
-        if client.isOpen {
-            client.closeReason = .normal
-            retire(client)
-            queue(code.map { FrameEncoder.close(code: $0) } ?? FrameEncoder.emptyClose, for: client)
-        }
+        if case .closed = client.state { return }
+        let wasOpen = client.isOpen
         client.state = .closing(deadline: now + Self.closeGrace)
         clients.look(at: client, by: now + Self.closeGrace)
+        if wasOpen {
+            client.closeReason = .normal
+            retire(client)
+            let answer = code.map { FrameEncoder.close(code: $0) } ?? FrameEncoder.emptyClose
+            enqueue(for: client) { $0.writeImmutableBuffer(answer) }
+        }
         // Behind the flush of this turn, so that the answer is in the socket before it is closed.
         let bound = NIOLoopBound(context, eventLoop: eventLoop)
         eventLoop.execute { bound.value.close(promise: nil) }
@@ -85,10 +89,11 @@ extension Shard {
             close(client, .badRequest)
             return now + Self.closeGrace
         }
-        var isBlocked = false
-        if !context.channel.isWritable {
-            isBlocked = true
-            noteProgress(of: client, pending: pendingBytes(of: context), now)
+        let pending = clients.descriptors[Int(client.slot)] < 0 ? pendingBytes(of: context) : 0
+        let isBlocked = pending > 0 || !context.channel.isWritable
+        if !isBlocked { client.blockedSince = nil }
+        if isBlocked {
+            noteProgress(of: client, pending: pending, now)
             if let since = client.blockedSince, now - since >= Int64(configuration.writeTimeoutMilliseconds) {
                 close(client, .slowConsumer)
                 return now + Self.closeGrace

@@ -91,6 +91,11 @@ extension Shard {
     /// Queues an answer for one client, which `write` encodes behind what was answered before: one whole frame.
     func answer(_ client: Client, _ write: (inout ByteBuffer) -> Void) {
         guard client.isOpen else { return }
+        enqueue(for: client, write)
+    }
+
+    /// The same whatever the client's state: for close frames, which are its last.
+    func enqueue(for client: Client, _ write: (inout ByteBuffer) -> Void) {
         if client.queuedTurn != turnNumber {
             client.queuedTurn = turnNumber
             client.queuedBytes = 0

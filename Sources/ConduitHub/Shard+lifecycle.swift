@@ -69,10 +69,8 @@ extension Shard {
 
     func deleteRoom(_ room: RoomName) -> Bool {
         guard rooms.exists(room) else { return false }
-        if let number = rooms.number(of: room) {
-            for member in rooms.members(at: number) { outbox.left(member.client, room: number, isEmpty: false) }
-            outbox.emptied(number)
-        }
+        // Its members still get what was published before.
+        if let number = rooms.number(of: room) { outbox.emptied(number) }
         for slot in rooms.delete(room) {
             guard let client = clients[slot] else { continue }
             tellBridge(.left(room: room, client: client.id, reason: .left))

@@ -32,7 +32,10 @@ extension Shard {
         var completed = false
         do throws(WebSocketError) {
             while true {
-                if client.holds > 0 || client.isPaused { return keep(&bytes, for: client) }
+                // What is held comes first, also when the socket is read at its end.
+                if client.holds > 0 || client.isPaused || client.heldBytes != nil {
+                    return keep(&bytes, for: client)
+                }
                 let taken = parseWholeTexts(bytes.readableBytesUInt8Span, from: client)
                 if taken > 0 {
                     completed = true

@@ -1,4 +1,5 @@
 import ConduitCore
+import ConduitWire
 import NIOCore
 
 /// From the outbox to the sockets: each touched client once a turn, directly where its socket takes it.
@@ -9,14 +10,19 @@ extension Shard {
     /// Writes what this turn has brought. Members of very large rooms get theirs in slices, so that nobody else's
     /// messages wait for all of them.
     func writeOutbox() {
+        // Writing may close a client, and closing queues a frame: that is written by the loop below, not inside of it.
+        guard !isWriting else { return }
+        isWriting = true
         outbox.seal()
-        while let write = outbox.nextUrgent() { self.write(write) }
         var rest = outbox.isHeavy ? Int.max : Self.slice
-        while rest > 0, let write = outbox.nextBulk() {
+        while true {
+            while let write = outbox.nextUrgent() { self.write(write) }
+            guard rest > 0, let write = outbox.nextBulk() else { break }
             self.write(write)
             rest -= 1
         }
         outbox.reset()
+        isWriting = false
         if outbox.hasBulk { yield?.schedule() }
     }
 
@@ -46,6 +52,7 @@ extension Shard {
         var rest = write.bytes
         rest.moveReaderIndex(forwardBy: count)
         hand(rest, to: client, context)
+        watchBlocked(client)
     }
 
     private func failed(_ write: Outbox.Write) {
@@ -63,12 +70,20 @@ extension Shard {
             clients.descriptors[Int(write.client)] = client.descriptor
             return self.write(write)
         }
+        // What a client may be owed is bounded before it is handed over; a close frame always fits.
+        let pending = pendingBytes(of: context)
+        if client.isOpen, pending > 0, pending + write.bytes.readableBytes > configuration.pendingBytes {
+            drop("slow_consumer", write.messages)
+            return close(client, .slowConsumer)
+        }
         count(write)
         hand(write.bytes, to: client, context)
     }
 
     private func hand(_ bytes: ByteBuffer, to client: Client, _ context: ChannelHandlerContext) {
-        context.writeAndFlush(client.wrapOutboundOut(bytes), promise: nil)
+        // A small piece must not keep all of what it was cut from, which others were answered in.
+        let isPiece = bytes.storageCapacity > 2 * bytes.readableBytes + 4096
+        context.writeAndFlush(client.wrapOutboundOut(isPiece ? bytes.detached : bytes), promise: nil)
         client.writtenBytes &+= UInt64(bytes.readableBytes)
         // Asked only once the socket has stopped taking: the common case pays one load.
         if !context.channel.isWritable { checkPending(of: client, context) }

@@ -39,6 +39,8 @@ package final class Shard {
         _read { yield unsafe storedOutbox }
         _modify { yield unsafe &storedOutbox }
     }
+    /// Whether the outbox is being written.
+    var isWriting = false
     /// Lets the loop look at its sockets between two slices of a very large fan-out.
     var yield: LoopYield?
     /// Where the message at hand is unmasked, whoever sent it.
@@ -90,7 +92,7 @@ package final class Shard {
     // called while one of these values is being changed (encoders, `send`) never comes back to the shard.
     @exclusivity(unchecked) private var storedClients = ClientTable()
     @exclusivity(unchecked) private var storedRooms: RoomTable
-    @exclusivity(unchecked) private var storedOutbox = Outbox()
+    @exclusivity(unchecked) private var storedOutbox: Outbox
     @exclusivity(unchecked) private var storedScratch: [UInt8] = []
     @exclusivity(unchecked) private var storedStatistics = HubStatistics()
 
@@ -106,6 +108,8 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
+        // No client's share of a turn is more than it may be owed.
+        unsafe self.storedOutbox = Outbox(heavyBytes: configuration.pendingBytes)
         self.receivePool = ReceivePool(bufferBytes: configuration.readBufferBytes)
         unsafe self.storedRooms = RoomTable(
             roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom)
@@ -155,7 +159,11 @@ package final class Shard {
         }
         client.observer = observer
         if let onConnect = hooks.onConnect { onConnect(handle(of: client)) }
-        if var leftover, leftover.readableBytes > 0 { read(&leftover, from: client) }
+        // Behind the handshake's answer, which is written when this returns.
+        if let leftover, leftover.readableBytes > 0 {
+            client.heldBytes = leftover
+            startReading(client)
+        }
     }
 
     /// The connection is gone: everything that names it is removed. Safe to be called twice.
@@ -167,6 +175,7 @@ package final class Shard {
         let reason = client.closeReason ?? .normal
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }
+        if client.heldBytes != nil { drop("unread") }
         clients.remove(client)
         client.state = .closed
         statistics.clients -= 1

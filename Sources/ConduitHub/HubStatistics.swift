@@ -25,7 +25,7 @@ public struct HubStatistics: Sendable {
     /// Bytes that wait for slow clients now.
     public var pendingBytes = 0
     /// Messages that were not delivered, by reason.
-    public var dropped: [String: UInt64] = ["client_gone": 0]
+    public var dropped: [String: UInt64] = ["client_gone": 0, "slow_consumer": 0, "unread": 0]
     /// Connections that ended, by the number of their close reason.
     public var closed: [UInt16: UInt64] = [:]
     /// `error` events, by code.

@@ -1,7 +1,7 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-faults bench bench-sweep bench-micro bench-docs \
-	lint format check clean
+.PHONY: help install run build test test-tsan test-page test-clients test-faults bench bench-sweep bench-micro \
+	bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'

@@ -1,7 +1,7 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-page test-clients test-faults bench bench-sweep bench-micro bench-docs \
-	lint format check clean
+.PHONY: help install run build test test-tsan test-page test-clients test-faults bench bench-sweep bench-micro \
+	bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -23,6 +23,14 @@ build: install ## Build everything, with debug information
 test: export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 4
 test: install ## Build and run every test; they start their own Redis servers
 	swift test $(if $(FILTER),--filter '$(FILTER)')
+
+# A build of its own (about 10 minutes the first time), so that it doesn't undo the other one.
+# The suites run one after the other: each gets the machine, and says for itself whether it passed.
+TSAN_SUITES ?= ConduitHubTests ConduitGatewayTests PollingTests EmbeddingTests ServeTests ConduitClusterTests \
+	ConduitRedisTests ConduitBenchTests ConduitAdminTests FaultTests
+test-tsan: export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 4
+test-tsan: install ## Build with the thread sanitizer and run the tests of what is concurrent (FILTER= chooses)
+	dev/test-tsan $(or $(FILTER),$(TSAN_SUITES))
 
 test-page: ## Run a cluster and test the example page on it in headless Chromium
 	@dev/install --ci

@@ -115,7 +115,7 @@ let package = Package(
         // Real Redis servers, real sockets, real processes: for Tests/ only.
         .target(
             name: "ConduitTesting",
-            dependencies: ["ConduitWire", "ConduitCore", nio, posix, http1, ssl],
+            dependencies: ["ConduitWire", "ConduitCore", nio, posix, concurrency, http1, ssl],
             path: "Tests/ConduitTesting", swiftSettings: strict),
         .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore", "ConduitTesting"], swiftSettings: strict),
         .testTarget(

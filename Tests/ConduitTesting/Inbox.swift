@@ -1,5 +1,5 @@
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// Nothing that was waited for came in time.
 package struct TestTimeout: Error, CustomStringConvertible {
@@ -34,16 +34,17 @@ final class Inbox<Element: Sendable>: Sendable {
         case waiting(UInt64)
     }
 
-    private let state = Mutex(State())
+    // Not `Mutex`: the thread sanitizer reports correct uses of it on Linux now and then (swiftlang/swift#88440).
+    private let state = NIOLockedValueBox(State())
     private let loop: any EventLoop
 
     init(loop: any EventLoop) { self.loop = loop }
 
     /// What has arrived and was not taken.
-    var elements: [Element] { state.withLock { $0.elements } }
+    var elements: [Element] { state.withLockedValue { $0.elements } }
 
     func put(_ element: Element) {
-        let waiter: Waiter? = state.withLock { state in
+        let waiter: Waiter? = state.withLockedValue { state in
             guard let index = state.waiters.firstIndex(where: { $0.matches(element) }) else {
                 state.elements.append(element)
                 return nil
@@ -54,7 +55,7 @@ final class Inbox<Element: Sendable>: Sendable {
     }
 
     func close() {
-        let waiters = state.withLock { state in
+        let waiters = state.withLockedValue { state in
             state.isClosed = true
             defer { state.waiters = [] }
             return state.waiters
@@ -69,7 +70,7 @@ final class Inbox<Element: Sendable>: Sendable {
         _ what: String, timeout: TimeAmount, where matches: @escaping @Sendable (Element) -> Bool
     ) async throws -> Element {
         try await withCheckedThrowingContinuation { continuation in
-            let outcome: Outcome = state.withLock { state in
+            let outcome: Outcome = state.withLockedValue { state in
                 if let index = state.elements.firstIndex(where: matches) {
                     return .found(state.elements.remove(at: index))
                 }
@@ -90,7 +91,7 @@ final class Inbox<Element: Sendable>: Sendable {
     }
 
     private func giveUp(_ id: UInt64, _ what: String) {
-        let waiter: Waiter? = state.withLock { state in
+        let waiter: Waiter? = state.withLockedValue { state in
             state.waiters.firstIndex { $0.id == id }.map { state.waiters.remove(at: $0) }
         }
         waiter?.continuation.resume(throwing: TestTimeout(description: "no \(what) in time"))

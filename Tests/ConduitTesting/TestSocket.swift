@@ -1,6 +1,6 @@
+import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
-import Synchronization
 
 /// A TCP connection that says exactly the bytes it is told to and keeps all that comes back.
 package final class TestSocket: Sendable {
@@ -30,7 +30,7 @@ package final class TestSocket: Sendable {
     package func send(_ bytes: ByteBuffer) async throws { try await channel.writeAndFlush(bytes).get() }
 
     /// What has come so far.
-    package var received: ByteBuffer { collector.state.withLock { $0.bytes } }
+    package var received: ByteBuffer { collector.state.withLockedValue { $0.bytes } }
 
     /// Waits until what came fulfils `condition`, or the peer has closed.
     @discardableResult
@@ -39,7 +39,7 @@ package final class TestSocket: Sendable {
     ) async throws -> String {
         let deadline = NIODeadline.now() + timeout
         while true {
-            let (bytes, isClosed) = collector.state.withLock { ($0.bytes, $0.isClosed) }
+            let (bytes, isClosed) = collector.state.withLockedValue { ($0.bytes, $0.isClosed) }
             let text = String(buffer: bytes)
             if condition(text) { return text }
             guard !isClosed else { throw TestConnectionClosed(description: "closed after: \(text.prefix(500))") }
@@ -54,7 +54,7 @@ package final class TestSocket: Sendable {
     /// Waits until the peer has closed and returns all that it said.
     package func waitForClose(timeout: TimeAmount = .seconds(60)) async throws -> String {
         let deadline = NIODeadline.now() + timeout
-        while !collector.state.withLock({ $0.isClosed }) {
+        while !collector.state.withLockedValue({ $0.isClosed }) {
             guard NIODeadline.now() < deadline else {
                 throw TestTimeout(description: "still open after: \(String(buffer: received).prefix(500))")
             }
@@ -70,7 +70,7 @@ package final class TestSocket: Sendable {
             var bytes = ByteBuffer()
             var isClosed = false
         }
-        let state = Mutex(State())
+        let state = NIOLockedValueBox(State())
     }
 
     private final class Handler: ChannelInboundHandler {
@@ -81,11 +81,11 @@ package final class TestSocket: Sendable {
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             let bytes = unwrapInboundIn(data)
-            collector.state.withLock { _ = $0.bytes.writeImmutableBuffer(bytes) }
+            collector.state.withLockedValue { _ = $0.bytes.writeImmutableBuffer(bytes) }
         }
 
         func channelInactive(context: ChannelHandlerContext) {
-            collector.state.withLock { $0.isClosed = true }
+            collector.state.withLockedValue { $0.isClosed = true }
         }
 
         func errorCaught(context: ChannelHandlerContext, error: any Error) {

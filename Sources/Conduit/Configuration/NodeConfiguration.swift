@@ -31,7 +31,9 @@ public struct NodeConfiguration: Sendable {
 
     /// The defaults, and a name made from the host's and four random characters.
     public init() {
-        var generator = SystemRandomNumberGenerator()
+        // `any`, so that it has an address: the thread sanitizer looks at where generic code changes a value, and a
+        // variable of an empty type has no such place (swiftlang/swift#66099).
+        var generator: any RandomNumberGenerator = SystemRandomNumberGenerator()
         self.nodeID = Self.generatedName(
             host: Self.hostName(), suffix: randomText(4, using: &generator), using: &generator)
     }

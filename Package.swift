@@ -125,7 +125,7 @@ let package = Package(
             name: "ConduitTelemetryTests", dependencies: ["ConduitTelemetry", logging], swiftSettings: strict),
         .testTarget(
             name: "ConduitRedisTests",
-            dependencies: ["ConduitRedis", "ConduitTesting", nio, posix, embedded, ssl, logging],
+            dependencies: ["ConduitRedis", "ConduitTesting", nio, posix, embedded, concurrency, ssl, logging],
             swiftSettings: strict),
         .testTarget(
             name: "ConduitHubTests",

@@ -1,8 +1,8 @@
 import ConduitRedis
 import ConduitTesting
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 
 /// Commands against a real server.
@@ -39,19 +39,19 @@ import Testing
     @Test func tenThousandPipelinedAnswersComeInOrder() async throws {
         let server = try await RedisServer.start()
         try await LinkProbe.withReady(RedisConfiguration(server)) { probe async throws in
-            let answers = Mutex<[Int64]>([])
+            let answers = NIOLockedValueBox<[Int64]>([])
             let count = 10_000
             try await probe.onLoop { link in
                 for _ in 0..<count {
                     link.send(["INCR", "n"]) { result in
-                        answers.withLock { $0.append((try? result.get().integer) ?? -1) }
+                        answers.withLockedValue { $0.append((try? result.get().integer) ?? -1) }
                     }
                 }
                 #expect(link.pendingReplies == count)
                 #expect(link.pendingBytes > count)
             }
-            try await eventually("all answers") { answers.withLock { $0.count } == count }
-            #expect(answers.withLock { $0 } == Array(1...Int64(count)))
+            try await eventually("all answers") { answers.withLockedValue { $0.count } == count }
+            #expect(answers.withLockedValue { $0 } == Array(1...Int64(count)))
             try await eventually("nothing is owed") {
                 try await probe.onLoop { $0.pendingReplies == 0 && $0.pendingBytes == 0 }
             }
@@ -124,14 +124,14 @@ import Testing
         let server = try await RedisServer.start()
         let probe = try await LinkProbe.start(RedisConfiguration(server))
         try await probe.untilReady()
-        let answers = Mutex(0)
+        let answers = NIOLockedValueBox(0)
         try await probe.onLoop { link in
             for _ in 0..<1000 {
-                link.send(["INCR", "n"]) { if case .success = $0 { answers.withLock { $0 += 1 } } }
+                link.send(["INCR", "n"]) { if case .success = $0 { answers.withLockedValue { $0 += 1 } } }
             }
         }
         try await probe.close()
-        #expect(answers.withLock { $0 } == 1000)
+        #expect(answers.withLockedValue { $0 } == 1000)
         #expect(probe.events.lost.isEmpty)
         try await eventually("the server sees us go") {
             // The tool that asks is the one client left.

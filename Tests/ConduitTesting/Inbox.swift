@@ -34,7 +34,7 @@ final class Inbox<Element: Sendable>: Sendable {
         case waiting(UInt64)
     }
 
-    // Not `Mutex`: the thread sanitizer reports correct uses of it on Linux now and then (swiftlang/swift#88440).
+    // Not `Mutex`: the thread sanitizer reports correct uses of it on Linux now and then.
     private let state = NIOLockedValueBox(State())
     private let loop: any EventLoop
 

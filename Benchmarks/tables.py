@@ -47,8 +47,11 @@ def machine(document):
         return None
     host = document["host"]
     quick = ", a quick run" if document["quick"] else ""
+    # A saved file may have been renewed in part, with other numbers of runs.
+    counts = sorted({len(workload["node_runs"]) for workload in document.get("workloads", [])} or {document["runs"]})
+    runs = "single runs" if counts == [1] else f"medians of {' to '.join(str(count) for count in counts)} runs"
     return (f"{document['date']}, commit {document['commit']}: {host['cpu']}, {host['cores']} cores, "
-            f"Linux {host['kernel']}, medians of {document['runs']}{quick}.")
+            f"Linux {host['kernel']}, {runs}{quick}.")
 
 
 def side_by_side(document):

@@ -1,3 +1,4 @@
+package import ConduitCore
 package import ConduitRedis
 
 /// How a node takes part in a cluster.
@@ -6,6 +7,8 @@ package struct ClusterConfiguration: Sendable {
     package var redis: RedisConfiguration?
     /// What every key and channel begins with.
     package var prefix = "conduit"
+    /// How rooms behave, by namespace.
+    package var rooms = RoomPolicies()
     /// How often the lease is renewed, in milliseconds.
     package var heartbeatMilliseconds: Int64 = 1_000
     /// A node without a heartbeat for this long is lost, in milliseconds.

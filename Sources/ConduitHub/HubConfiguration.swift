@@ -1,5 +1,9 @@
+public import ConduitCore
+
 /// Settings of the local hub: limits and times of a client.
 public struct HubConfiguration: Sendable {
+    /// How rooms behave, by namespace.
+    public var rooms = RoomPolicies()
     /// Largest message of a client in bytes, all fragments together.
     public var messageBytes = 512 * 1024
     /// Bytes that are read from a socket at a time: the size of the buffer that the sockets of a loop share.

@@ -214,6 +214,31 @@ package struct InterestTable: Sendable {
         return dropped
     }
 
+    /// The subscriptions of these topics are gone, though the connection is there. What has members is wanted again;
+    /// the rest is forgotten. Returns that rest.
+    @discardableResult
+    package mutating func lost(_ topics: [BusTopic]) -> [BusTopic] {
+        var dropped: [BusTopic] = []
+        for topic in topics {
+            guard var entry = entries[topic] else { continue }
+            switch entry.state {
+            case .wanted, .refused: continue
+            case .subscribing: subscribing -= 1
+            case .live, .lingering: break
+            }
+            guard entry.mask != 0 else {
+                entries[topic] = nil
+                dropped.append(topic)
+                continue
+            }
+            entry.state = .wanted
+            entries[topic] = entry
+            wantedCount += 1
+            wanted.append(topic)
+        }
+        return dropped
+    }
+
     /// Topics whose linger is over: UNSUBSCRIBE them now. They are forgotten; a later join subscribes anew, and since
     /// one connection keeps the order of commands, that SUBSCRIBE takes effect after this UNSUBSCRIBE.
     package mutating func takeUnsubscriptions(now: Int64) -> [BusTopic] {

@@ -56,7 +56,7 @@ extension Bridge {
         }
         directory.remove(gone)
         newcomers.remove(gone)
-        tracker.forget(gone)
+        tracker.retire(gone)
         removeMembers(of: gone)
         expected.remove(gone)
         checkGreeted()

@@ -38,7 +38,7 @@ extension Bridge {
         guard phase != .closed else { return }
         let wasLive = phase == .live
         if which == "subscriptions" {
-            for topic in interest.connectionLost() { tracker.forget(topic) }
+            for topic in interest.connectionLost() { tracker.pause(topic) }
             presence.connectionLost()
             snapshots.clear()
             for room in Array(presence.rooms) where interest.state(of: .room(room)) == nil { forget(room) }
@@ -163,7 +163,7 @@ extension Bridge {
         let topics = interest.takeUnsubscriptions(now: now)
         guard !topics.isEmpty else { return }
         for topic in topics {
-            tracker.forget(topic)
+            tracker.pause(topic)
             if case .room(let room) = topic { forget(room) }
         }
         subscriptions?.unsubscribe(topics.map(keys.channel))

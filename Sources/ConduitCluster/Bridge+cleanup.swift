@@ -57,6 +57,7 @@ extension Bridge {
         directory.remove(gone)
         newcomers.remove(gone)
         tracker.retire(gone)
+        stopAsking(gone)
         removeMembers(of: gone)
         expected.remove(gone)
         checkGreeted()

@@ -81,8 +81,10 @@ extension Bridge {
             case .appeared(let peer):
                 logger.debug("a node appeared", metadata: [LogKey.node: "\(peer)"])
                 tracker.returned(peer)
+                listens(peer)
             case .vanished(let gone):
                 tracker.retire(gone)
+                stopAsking(gone)
                 removeMembers(of: gone)
                 expected.remove(gone)
                 checkGreeted()
@@ -116,6 +118,7 @@ extension Bridge {
             return
         }
         probesSent += 1
+        probeTimes.append((probesSent, now))
         let number = probesSent
         var writer = NodeEnvelopeWriter()
         writer.append { $0.writeInteger(number) }

@@ -135,7 +135,8 @@ package struct SequenceTracker: Sendable {
 package struct SequenceSource: Sendable {
     private var last: [BusTopic: UInt64] = [:]
     private var highest: UInt64 = 0
-    private var base: UInt64 = 0
+    /// Counts that were forgotten go on above this number.
+    package private(set) var base: UInt64 = 0
     private let limit: Int
 
     /// Remembers at most `limit` channels.

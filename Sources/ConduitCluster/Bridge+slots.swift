@@ -28,10 +28,7 @@ extension Bridge {
         if phase == .subscribing {
             backlog += topics.count { interest.isConfirmed($0) && interest.shards(of: $0) != 0 }
         }
-        for topic in interest.lost(topics) {
-            if case .room(let room) = topic { forget(room) }
-        }
         counters.channelsMoved += UInt64(channels.count)
-        needsFlush()
+        topicsLost(topics)
     }
 }

@@ -69,6 +69,21 @@ final class Bridge {
     /// A timer is set for what is held.
     var holdTimer = false
     let ownMark: NodeEnvelopeMark
+    /// What this node has sent, for those who missed it.
+    var recent: RecentMessages
+    /// Those who missed something.
+    var answers = RepairAnswers()
+    /// What this node has missed.
+    var catchUp: CatchUp
+    /// Subscriptions that were lost singly and aren't confirmed again.
+    var lostTopics: Set<BusTopic> = []
+    /// Since when this node's own channels are followed.
+    var serviceSince: Int64?
+    /// When everything was forgotten that the tracker knew.
+    var forgottenAt: Int64 = 0
+    var trackerResets: UInt64 = 0
+    /// Rooms are to be told that they are live when nobody owes an answer.
+    var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
 
     // Presence.
@@ -110,6 +125,10 @@ final class Bridge {
     var hasBeenLive = false
     var probesSent: UInt64 = 0
     var probesBack: UInt64 = 0
+    /// When the probes that are under way were sent.
+    var probeTimes: [(number: UInt64, time: Int64)] = []
+    /// When the newest probe was sent that came back: what was published before it has arrived.
+    var provenAt: Int64?
     var scriptDigests: [String: String] = [:]
 
     /// Confirmations of the channels that every node listens to.
@@ -143,6 +162,9 @@ final class Bridge {
         self.handOff = HandOff(shards: sink.shardCount)
         self.outbox = RelayOutbox(
             byteLimit: configuration.outboxBytes, ageMilliseconds: configuration.outboxAgeMilliseconds)
+        self.recent = RecentMessages(
+            byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
+        self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
         self.presence = PresenceTable(own: node)
         self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
         if var redis = configuration.redis {
@@ -207,6 +229,8 @@ final class Bridge {
     private func tick() {
         let now = now
         outbox.tick(now: now)
+        recent.tick(now: now)
+        catchUpTick(now: now)
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
         unsubscribeIdle(now: now)

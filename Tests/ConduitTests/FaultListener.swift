@@ -175,10 +175,13 @@ final class FaultObserver {
     private(set) var socket: FaultSocket?
     private var waiting: [String: EventLoopPromise<Set<String>?>] = [:]
     private var count = 0
+    /// The answer to the last question.
+    private var last: EventLoopFuture<Set<String>?>
 
     init(traffic: FaultTraffic, node: Int) {
         self.traffic = traffic
         self.node = node
+        self.last = traffic.loop.makeSucceededFuture(nil)
     }
 
     func connect() {
@@ -189,8 +192,14 @@ final class FaultObserver {
             guard let id = envelope.id, let promise = self.waiting.removeValue(forKey: id) else { return }
             let members = envelope.data["members"] as? [[String: Any]] ?? []
             let ids = Set(members.compactMap { $0["client_id"] as? String })
-            let isWhole = envelope.type == "presence" && envelope.int("count") == ids.count
-            promise.succeed(isWhole ? ids : ["the count is \(envelope.int("count") ?? -1)"])
+            if envelope.type == "presence" {
+                // The number must fit the names.
+                let count = envelope.int("count") ?? -1
+                promise.succeed(count == ids.count ? ids : ids.union(["a count of \(count)"]))
+            } else {
+                self.traffic.note("presence error \(envelope.string("code") ?? "?")")
+                promise.succeed(nil)
+            }
         } onEnd: { _ in
             self.socket = nil
             for promise in self.waiting.values { promise.succeed(nil) }
@@ -199,8 +208,15 @@ final class FaultObserver {
         }
     }
 
-    /// The client ids that the node knows; `nil` when it does not answer within a second.
+    /// The client ids that the node knows; `nil` when it does not answer within a second. One question at a time: a
+    /// node takes no more of one client.
     func members(of room: String) -> EventLoopFuture<Set<String>?> {
+        let answer = last.assumeIsolated().flatMap { _ -> EventLoopFuture<Set<String>?> in self.ask(room) }
+        last = answer.nonisolated()
+        return last
+    }
+
+    private func ask(_ room: String) -> EventLoopFuture<Set<String>?> {
         guard let socket, socket.isOpen else { return traffic.loop.makeSucceededFuture(nil) }
         count += 1
         let id = "o\(count)"

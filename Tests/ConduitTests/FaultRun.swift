@@ -25,6 +25,8 @@ struct FaultRun {
         var notes: [String: Int] = [:]
         /// What went wrong beside the figures.
         var failures: [String] = []
+        /// What was the last to be mended.
+        var remarks: [String] = []
         var logs: [String] = []
     }
 
@@ -37,13 +39,18 @@ struct FaultRun {
         let traffic = cluster.traffic
         let clock = ContinuousClock()
         var result = Result(fault: fault)
-        try await eventually("everybody is connected", within: .seconds(30)) { await cluster.trouble().isEmpty }
+        let (isConnected, trouble) = await Self.firstTrue(within: .seconds(30)) { await cluster.trouble() }
+        guard isConnected != nil else {
+            throw NodeProcess.Failure(
+                description: "not everybody is connected: \(trouble.joined(separator: ", ")); "
+                    + "\(try await traffic.query { $0.notes })")
+        }
         try await traffic.query { $0.setPublishing(true) }
         try await eventually("everybody hears every node", within: .seconds(30)) {
             try await traffic.query { $0.isEverybodyReached }
         }
-        let (_, wrong) = await Self.firstTrue(within: .seconds(20)) { try await traffic.comparePresence() }
-        guard wrong.isEmpty else {
+        let (isTrue, wrong) = await Self.firstTrue(within: .seconds(20)) { try await traffic.comparePresence() }
+        guard isTrue != nil else {
             throw NodeProcess.Failure(description: "presence is wrong to begin with: \(wrong.joined(separator: "; "))")
         }
         let calmFrom = try await traffic.query {
@@ -61,16 +68,18 @@ struct FaultRun {
         let over = clock.now
         async let works = Self.firstTrue(within: .seconds(40)) { await cluster.trouble() }
         async let presence = Self.firstTrue(within: .seconds(40)) { try await traffic.comparePresence() }
-        let (worksAgain, trouble) = await works
+        let (worksAgain, lastTrouble) = await works
         let window = began..<FaultTraffic.now
         let (presenceIsTrue, difference) = await presence
         if let worksAgain {
             result.worksAgain = (worksAgain - over) / .seconds(1)
+            if !lastTrouble.isEmpty { result.remarks.append("last trouble: \(lastTrouble.joined(separator: ", "))") }
         } else {
-            result.failures.append("does not work again: \(trouble.joined(separator: ", "))")
+            result.failures.append("does not work again: \(lastTrouble.joined(separator: ", "))")
         }
         if let presenceIsTrue {
             result.presenceIsTrue = (presenceIsTrue - (cluster.presenceClock ?? over)) / .seconds(1)
+            if !difference.isEmpty { result.remarks.append("last difference: \(difference.joined(separator: "; "))") }
         } else {
             result.failures.append("presence is wrong: \(difference.joined(separator: "; "))")
         }
@@ -83,8 +92,8 @@ struct FaultRun {
                 $0.judge.outstanding() + $0.judge.unacknowledged(.ordered) == 0 ? [] : ["messages are missing"]
             }
         }
-        let (_, last) = await Self.firstTrue(within: .seconds(3)) { try await traffic.comparePresence() }
-        if !last.isEmpty { result.failures.append("presence is wrong in the end: \(last.joined(separator: "; "))") }
+        let (isTrueAtLast, last) = await Self.firstTrue(within: .seconds(3)) { try await traffic.comparePresence() }
+        if isTrueAtLast == nil { result.failures.append("presence is wrong in the end: \(last.joined(separator: "; "))") }
         // The nodes write their figures once a second.
         try await clock.sleep(for: .milliseconds(1_200))
         result.counters = try await cluster.counters()
@@ -108,16 +117,18 @@ struct FaultRun {
     /// The first moment at which there is no trouble, and the last trouble.
     private static func firstTrue(
         within limit: Duration, _ trouble: () async throws -> [String]
-    ) async -> (ContinuousClock.Instant?, [String]) {
+    ) async -> (at: ContinuousClock.Instant?, trouble: [String]) {
         let clock = ContinuousClock()
         let deadline = clock.now + limit
+        var last: [String] = []
         while true {
             let now = clock.now
             let found: [String]
             do { found = try await trouble() } catch { found = ["\(error)"] }
-            if found.isEmpty { return (now, []) }
+            if found.isEmpty { return (now, last) }
+            last = found
             guard clock.now < deadline else { return (nil, found) }
-            try? await clock.sleep(for: .milliseconds(50))
+            try? await clock.sleep(for: .milliseconds(100))
         }
     }
 }
@@ -189,6 +200,7 @@ extension FaultRun.Result {
             "    nodes say: \(counters.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))",
             "    notes: \(notes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))",
         ]
+        lines += remarks.map { "    \($0)" }
         lines += broken.map { "    broken: \($0)" } + late.map { "    too late: \($0)" }
         lines += (fast.examples + ordered.examples).map { "      \($0)" }
         return lines.joined(separator: "\n")

@@ -170,7 +170,6 @@ final class FaultTraffic {
                         guard members != truth else { return nil }
                         return "\(self.roomNames[room]) on node \(node): "
                             + "\(members.subtracting(truth).count) too many, \(truth.subtracting(members).count) missing"
-                            + " (\(members.sorted().joined(separator: " ")) for \(truth.sorted().joined(separator: " ")))"
                     }.nonisolated())
             }
         }

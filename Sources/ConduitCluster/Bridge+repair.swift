@@ -150,8 +150,7 @@ extension Bridge {
     func repaired(_ message: RepairedMessage, from answer: NodeEnvelope) {
         let origin = answer.origin
         guard let askedAt = catchUp.heard(origin, request: message.request, now: now) else {
-            // It comes too late to be put in its place. If it still owes an answer, it is asked once more.
-            return listens(origin)
+            return answeredLate(origin)
         }
         guard let envelope = try? NodeEnvelope.decode(message.payload), envelope.origin == origin,
             envelope.incarnation == answer.incarnation, envelope.sequence > 0,
@@ -173,14 +172,24 @@ extension Bridge {
         case .gap(let missing): missed(missing, in: topic)
         case .malformed: return drop(RelayDrop.malformed)
         }
-        counters.relayGaps &+= count
-        counters.healed &+= count
+        if !catchUp.delivers(topic, envelope) {
+            counters.relayGaps &+= count
+            counters.healed &+= count
+        }
         dispatch(topic, envelope, interest.shards(of: topic))
+    }
+
+    /// What comes after this node has given up can't be put in its place any more: it asks once more. An answer to an
+    /// earlier request than the newest is of no use, and no reason for another one.
+    private func answeredLate(_ origin: NodeID) {
+        if catchUp.repairs[origin] == nil { listens(origin) }
     }
 
     /// A node has said all that it remembers.
     func repairEnded(_ end: RepairEnd, from answer: NodeEnvelope) {
-        guard catchUp.heard(answer.origin, request: end.request, now: now) != nil else { return listens(answer.origin) }
+        guard catchUp.heard(answer.origin, request: end.request, now: now) != nil else {
+            return answeredLate(answer.origin)
+        }
         for lost in end.lost where followedSince(lost.topic) != nil {
             let missing = tracker.skip(
                 lost.topic, origin: answer.origin, incarnation: answer.incarnation, to: lost.last)

@@ -13,6 +13,12 @@ struct CatchUp {
         let envelope: NodeEnvelope
     }
 
+    /// Names a PUBLISH of one origin.
+    private struct Mark: Hashable {
+        let topic: BusTopic
+        let first: UInt64
+    }
+
     /// One node that owes an answer.
     struct Repair {
         /// The number of the newest request; 0 when none was sent since the newest loss.
@@ -24,6 +30,10 @@ struct CatchUp {
         var holes: Set<BusTopic> = []
         var held: [Held] = []
         var bytes = 0
+        /// What waits, and was not in the answer so far.
+        fileprivate var waiting: Set<Mark> = []
+        /// What waits although it was in the answer.
+        fileprivate var answered: Set<Mark> = []
     }
 
     /// What becomes of a message.
@@ -133,8 +143,18 @@ struct CatchUp {
             bytes + size <= Self.totalBytes
         else { return false }
         repairs[envelope.origin]?.held.append(Held(topic: topic, envelope: envelope))
+        repairs[envelope.origin]?.waiting.insert(Mark(topic: topic, first: envelope.sequence))
         repairs[envelope.origin]?.bytes += size
         bytes += size
+        return true
+    }
+
+    /// A message of an answer is being delivered. Returns whether it had come already and waits: then it wasn't
+    /// missing, and isn't delivered a second time.
+    mutating func delivers(_ topic: BusTopic, _ envelope: NodeEnvelope) -> Bool {
+        let mark = Mark(topic: topic, first: envelope.sequence)
+        guard repairs[envelope.origin]?.waiting.remove(mark) != nil else { return false }
+        repairs[envelope.origin]?.answered.insert(mark)
         return true
     }
 
@@ -162,7 +182,10 @@ struct CatchUp {
         } else if silent.count < Self.maximumOrigins {
             silent[origin] = now + Self.silence
         }
-        return repair.held
+        guard !repair.answered.isEmpty else { return repair.held }
+        return repair.held.filter {
+            !repair.answered.contains(Mark(topic: $0.topic, first: $0.envelope.sequence))
+        }
     }
 
     /// What is due. `canAsk`: all subscriptions are confirmed and commands can be sent. `canHear`: the link for

@@ -5,6 +5,8 @@ package import ConduitRedis
 package struct ClusterConfiguration: Sendable {
     /// Where Redis is; `nil` runs the node alone.
     package var redis: RedisConfiguration?
+    /// More servers, independent of the first and of each other: rooms and users are spread over all of them.
+    package var furtherRedis: [RedisConfiguration] = []
     /// What every key and channel begins with.
     package var prefix = "conduit"
     /// How rooms behave, by namespace.
@@ -25,6 +27,12 @@ package struct ClusterConfiguration: Sendable {
     package var ringAgeMilliseconds: Int64 = 60_000
     /// How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for not at all.
     package var publishHoldMicroseconds: Int64 = 500
+    /// Bytes of its own messages that a node keeps, to repair what other nodes missed.
+    package var ringBytes = 16 * 1024 * 1024
+    /// How long a node keeps its own messages for that, in milliseconds.
+    package var ringAgeMilliseconds: Int64 = 60_000
+    /// How often the positions of ordered rooms are compared with their logs, in milliseconds.
+    package var positionCheckMilliseconds: Int64 = 5_000
     /// Heartbeats that a node's series keeps.
     package var seriesLength = 3_600
     /// Entries that the stream of events keeps.
@@ -40,4 +48,18 @@ package struct ClusterConfiguration: Sendable {
 
     /// The defaults.
     package init() {}
+
+    /// All servers, in the order that all nodes must share; none for a node alone.
+    package var servers: [RedisConfiguration] { redis.map { [$0] + furtherRedis } ?? [] }
+
+    /// Where each room and user lives among ``servers``.
+    package var choice: ServerChoice { ServerChoice(count: servers.count) }
+
+    /// The same for one bridge, which knows its own server only.
+    func only(_ server: RedisConfiguration?) -> ClusterConfiguration {
+        var copy = self
+        copy.redis = server
+        copy.furtherRedis = []
+        return copy
+    }
 }

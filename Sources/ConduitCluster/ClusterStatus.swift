@@ -73,6 +73,8 @@ package struct ClusterStatistics: Sendable {
     package var unrecoverable: UInt64 = 0
     /// Messages of other nodes that came twice and were dropped.
     package var relayDuplicates: UInt64 = 0
+    /// Channels that moved to another server of a Redis Cluster and were subscribed to again.
+    package var channelsMoved: UInt64 = 0
     /// Channels that this node listens to.
     package var subscriptions = 0
     /// Members of all rosters that this node keeps.

@@ -220,8 +220,8 @@ package struct InterestTable: Sendable {
         return dropped
     }
 
-    /// Single subscriptions are gone, while the connection stays. What has members is wanted again; the rest is
-    /// forgotten. Returns that rest.
+    /// The subscriptions of these topics are gone, though the connection is there. What has members is wanted again;
+    /// the rest is forgotten. Returns that rest.
     @discardableResult
     package mutating func lost(_ topics: [BusTopic]) -> [BusTopic] {
         var dropped: [BusTopic] = []

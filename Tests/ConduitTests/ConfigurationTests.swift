@@ -40,7 +40,7 @@ private func problems(
 }
 
 @Suite struct ConfigurationKeyTests {
-    @Test(arguments: ConfigurationKey.all.map(\.name))
+    @Test(arguments: ConfigurationKey.plain.map(\.name))
     func defaultIsAllowedAndTheNameMakesTheVariable(name: String) throws {
         let key = try #require(ConfigurationKey.named(name))
         #expect(key.parse(.text(key.defaultText == "[]" ? "" : key.defaultText)) != nil)
@@ -50,8 +50,8 @@ private func problems(
                 + name.uppercased().replacingOccurrences(of: ".", with: "_")
                 .replacingOccurrences(of: "-", with: "_"))
         #expect(key.summary.hasSuffix("."))
-        #expect(ConfigurationKey.all.filter { $0.name == name }.count == 1)
-        #expect(ConfigurationKey.all.filter { $0.environmentName == key.environmentName }.count == 1)
+        #expect(ConfigurationKey.plain.filter { $0.name == name }.count == 1)
+        #expect(ConfigurationKey.plain.filter { $0.environmentName == key.environmentName }.count == 1)
     }
 
     /// What the contract promises, written out once more.
@@ -62,15 +62,21 @@ private func problems(
             http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
+            rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
+            rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
+            rooms.default.presence-members=1000 rooms.default.publish=anyone rooms.default.inbox=false \
             redis.url= redis.prefix=conduit redis.username= redis.password= redis.connect-timeout=2s \
             redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
-            redis.outbox-age=30s redis.publish-hold-us=500 redis.unsubscribe-linger=2s redis.tls.ca-file= \
+            redis.outbox-age=30s redis.publish-hold-us=500 redis.ring-bytes=16777216 \
+            redis.ring-age=60s redis.position-check=5s redis.unsubscribe-linger=2s \
+            redis.sentinel-username= redis.sentinel-password= redis.tls-ca= redis.tls-certificate= redis.tls-key= \
+            redis.tls.ca-file= \
             redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
             admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
             """
-        #expect(ConfigurationKey.all.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
+        #expect(ConfigurationKey.plain.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
     }
 
     /// One good and one bad value of every key; a key without a row fails.
@@ -86,11 +92,20 @@ private func problems(
         "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
-        "redis.url": ("redis://:pw@[::1]:6380/0", "redis+cluster://a"), "redis.prefix": ("shop:prod", "a{b}"),
+        "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
         "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
-        "redis.publish-hold-us": ("0", "10001"), "redis.unsubscribe-linger": ("1s", "999ms"),
+        "rooms.default.mode": ("fast", "slow"), "rooms.default.history-size": ("1", "0"),
+        "rooms.default.history-age": ("24h", "1d"), "rooms.default.recover-limit": ("0", "-1"),
+        "rooms.default.presence": ("off", "none"), "rooms.default.presence-grace": ("5s", "5"),
+        "rooms.default.presence-members": ("0", "many"), "rooms.default.publish": ("members", "all"),
+        "rooms.default.inbox": ("false", "yes"), "redis.ring-bytes": ("0", "16M"), "redis.ring-age": ("0", "2h"),
+        "redis.position-check": ("1s", "0s"), "redis.publish-hold-us": ("0", "10001"),
+        "redis.unsubscribe-linger": ("1s", "999ms"),
+        "redis.sentinel-username": ("", "a\u{7}"), "redis.sentinel-password": ("x", "a\nb"),
+        "redis.tls-ca": ("/proc/self/stat", "a\u{0}"), "redis.tls-certificate": ("", "a\u{0}"),
+        "redis.tls-key": ("", "a\u{0}"),
         "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
         "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
@@ -100,7 +115,7 @@ private func problems(
         "shutdown.timeout": ("5m", "99999999999999999999h"),
     ]
 
-    @Test(arguments: ConfigurationKey.all.map(\.name))
+    @Test(arguments: ConfigurationKey.plain.map(\.name))
     func goodValuesPassAndBadOnesNameKeySourceAndWhatIsAllowed(name: String) throws {
         let key = try #require(ConfigurationKey.named(name))
         let sample = try #require(Self.samples[name], "no sample")
@@ -118,7 +133,9 @@ private func problems(
         ("redis://h", true), ("redis://h:1/0", true), ("rediss://u:p%40x@h.example:6379", true),
         ("unix:///run/r.sock", true),
         ("redis://", false), ("redis://h:0", false), ("redis://h/x", false), ("http://h", false), ("h:6379", false),
-        ("redis+sentinel://a,b/m", false), ("redis://a,b", false), ("unix://x", false), ("redis://[::1", false),
+        ("redis+sentinel://a,b/m", true), ("rediss+cluster://u:p@a,b:7", true), ("redis://a,redis://b", true),
+        ("redis+sentinel://a,b", false), ("redis+cluster://a/1", false), ("redis://a,b", false),
+        ("redis://a,redis://a", false), ("unix://x", false), ("redis://[::1", false),
     ])
     func redisURLsAreCheckedByShape(url: String, good: Bool) throws {
         #expect((ConfigurationKey.named("redis.url")?.parse(.text(url)) != nil) == good)
@@ -292,8 +309,10 @@ private func problems(
             "limits (file \(file.path)): this is a group of settings, not a setting",
             "http.port (file \(file.path)): [\"1\", \"2\"] is not allowed; allowed: a whole number from 0 to 65535",
             "http.port (--port): \"99999\" is not allowed; allowed: a whole number from 0 to 65535",
-            "redis.url (file \(file.path)): redis+sentinel:// is not supported yet: use redis://, rediss:// or unix://; "
-                + "allowed: redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, or empty",
+            "redis.url (file \(file.path)): the name of the master is missing: redis+sentinel://host:26379,host:26379/name; "
+                + "allowed: redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, "
+                + "redis+sentinel://host[:port],…/master, redis+cluster://host[:port],…, "
+                + "several of them separated by commas, or empty",
             "log.level (environment CONDUIT_LOG_LEVEL): \"loud\" is not allowed; allowed: "
                 + "trace, debug, info, notice, warning, error, critical",
             "heartbeat.timeout (environment CONDUIT_HEARTBEAT_TIMEOUT): "
@@ -365,6 +384,14 @@ private func problems(
                 ])
         #expect(problems(["CONDUIT_REDIS_USERNAME": "u"]).count == 1)
         #expect(problems(["CONDUIT_REDIS_TLS_CA_FILE": "/nowhere"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_TLS_CA": "/nowhere"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_SENTINEL_USERNAME": "u"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_TLS_KEY": "/nowhere"]).count == 1)
+        #expect(
+            problems(["CONDUIT_REDIS_TLS_KEY": "/nowhere", "CONDUIT_REDIS_TLS_CERTIFICATE": "/nowhere"]) == [
+                "redis.tls-certificate (environment CONDUIT_REDIS_TLS_CERTIFICATE): "
+                    + "\"/nowhere\" is no readable PEM file with certificates"
+            ])
         #expect(problems(["CONDUIT_LIMITS_PENDING_BYTES": "2048"]).count == 1)
         #expect(problems(["CONDUIT_HTTP_PORT": "8181"]).count == 1)
     }
@@ -377,10 +404,10 @@ private func problems(
             let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             variables[String(parts[0])] = String(parts[1])
         }
-        #expect(variables.count == ConfigurationKey.all.count)
+        #expect(variables.count == ConfigurationKey.plain.count)
         #expect(problems(variables) == [])
         // Every setting is in the sample under its own name: each one, changed there, arrives.
-        for key in ConfigurationKey.all where key.defaultText == "true" {
+        for key in ConfigurationKey.plain where key.defaultText == "true" {
             let name = try #require(key.components.last)
             #expect(ConfigurationDocument.yaml.contains("\(name): true"))
         }

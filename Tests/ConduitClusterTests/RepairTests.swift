@@ -105,6 +105,33 @@ import Testing
         return result
     }
 
+    /// The socket of its subscriptions stays open and says nothing: its pings to itself tell.
+    @Test func aSubscriptionThatWasDeafForAWhileLosesNothing() async throws {
+        let redis = try await RedisServer.start()
+        let proxy = try await DeafProxy.start(to: redis.port)
+        var configuration = try Self.configuration(redis)
+        let a = try TestNode("a", configuration, shards: 1, ownLoop: true)
+        configuration.redis = try RedisConfiguration(url: "redis://127.0.0.1:\(proxy.port)")
+        let b = try TestNode("b", configuration, shards: 1, ownLoop: true)
+        for node in [a, b] { try await node.connected() }
+        let traffic = try Traffic([a, b])
+        try await traffic.join(redis)
+        traffic.start()
+        for _ in 0..<2 {
+            try await traffic.flow()
+            let before = await b.bridge.statistics().reconnects
+            proxy.deafen()
+            try await eventually { await b.bridge.statistics().reconnects > before }
+            try await b.connected()
+        }
+        try await traffic.flow()
+        await traffic.stop()
+        #expect(await traffic.faults().isEmpty)
+        let statistics = await b.bridge.statistics()
+        #expect(statistics.healed > 0 && statistics.unrecoverable == 0)
+        await proxy.stop()
+    }
+
     /// The ring is too small for what was missed: what is lost is counted, to the message.
     @Test func whatTheRingHasNoMoreIsCounted() async throws {
         let redis = try await RedisServer.start()

@@ -21,10 +21,6 @@ package struct ClusterConfiguration: Sendable {
     package var outboxBytes = 8 * 1024 * 1024
     /// How old a message may get that waits for Redis, in milliseconds.
     package var outboxAgeMilliseconds: Int64 = 30_000
-    /// Bytes of what was sent that are remembered, for nodes that missed it.
-    package var ringBytes = 16 * 1024 * 1024
-    /// How long what was sent is remembered, in milliseconds.
-    package var ringAgeMilliseconds: Int64 = 60_000
     /// How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for not at all.
     package var publishHoldMicroseconds: Int64 = 500
     /// Bytes of its own messages that a node keeps, to repair what other nodes missed.

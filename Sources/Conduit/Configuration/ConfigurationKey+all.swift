@@ -121,21 +121,15 @@ extension ConfigurationKey {
             "redis.outbox-age", .duration(0...3_600_000), default: "30s",
             "How long messages for other nodes are kept while Redis is away."),
         ConfigurationKey(
-            "redis.ring-bytes", .integer(0...1_073_741_824), default: "16777216",
-            "Bytes of sent messages that a node remembers, to give them again to a node that missed them; 0 for none."),
-        ConfigurationKey(
-            "redis.ring-age", .duration(0...3_600_000), default: "60s",
-            "How long sent messages are remembered for nodes that missed them."),
-        ConfigurationKey(
             "redis.publish-hold-us", .integer(0...10_000), default: "500",
             "How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for never."
         ),
         ConfigurationKey(
             "redis.ring-bytes", .integer(0...1_073_741_824), default: "16777216",
-            "Bytes of its own messages that a node keeps, to repair what other nodes missed."),
+            "Bytes of sent messages that a node remembers, to give them again to a node that missed them; 0 for none."),
         ConfigurationKey(
             "redis.ring-age", .duration(0...3_600_000), default: "60s",
-            "How long a node keeps its own messages, to repair what other nodes missed."),
+            "How long sent messages are remembered for nodes that missed them."),
         ConfigurationKey(
             "redis.position-check", .duration(100...600_000), default: "5s",
             "How often the positions of ordered rooms are compared with their logs."),

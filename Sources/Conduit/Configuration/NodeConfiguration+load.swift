@@ -106,8 +106,6 @@ extension NodeConfiguration {
         cluster.lingerMilliseconds = Int64(values.milliseconds("redis.unsubscribe-linger"))
         cluster.outboxBytes = values.integer("redis.outbox-bytes")
         cluster.outboxAgeMilliseconds = Int64(values.milliseconds("redis.outbox-age"))
-        cluster.ringBytes = values.integer("redis.ring-bytes")
-        cluster.ringAgeMilliseconds = Int64(values.milliseconds("redis.ring-age"))
         cluster.publishHoldMicroseconds = Int64(values.integer("redis.publish-hold-us"))
         cluster.ringBytes = values.integer("redis.ring-bytes")
         cluster.ringAgeMilliseconds = Int64(values.milliseconds("redis.ring-age"))

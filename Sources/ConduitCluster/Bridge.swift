@@ -82,6 +82,9 @@ final class Bridge {
     /// When everything was forgotten that the tracker knew.
     var forgottenAt: Int64 = 0
     var trackerResets: UInt64 = 0
+    /// Milliseconds in which this loop has worked.
+    var awake: Int64 = 0
+    var lastTick: Int64 = 0
     /// Rooms are to be told that they are live when nobody owes an answer.
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []

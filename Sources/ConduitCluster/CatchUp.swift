@@ -4,7 +4,8 @@ import ConduitWire
 /// The other nodes whose messages this node may have missed, until each has answered what was missed. Messages of such
 /// a node that come meanwhile wait, so that what it sent keeps its order over all rooms.
 ///
-/// A value: times are arguments, in milliseconds that never go back. Bounded: by bytes, and by two seconds in which the
+/// A value: times are arguments, in milliseconds in which this node has worked, so that a pause of its own isn't the
+/// others' silence. Bounded: by bytes, and by two seconds in which the
 /// other node is silent; then what waits goes on, and a hole in it is counted.
 struct CatchUp {
     /// A message that waits.
@@ -14,7 +15,7 @@ struct CatchUp {
     }
 
     /// Names a PUBLISH of one origin.
-    private struct Mark: Hashable {
+    fileprivate struct Mark: Hashable {
         let topic: BusTopic
         let first: UInt64
     }
@@ -24,6 +25,8 @@ struct CatchUp {
         /// The number of the newest request; 0 when none was sent since the newest loss.
         var request: UInt64 = 0
         var askedAt: Int64
+        /// The same by the clock.
+        var clockAtRequest: Int64 = 0
         /// When it was last heard of.
         var quietSince: Int64
         /// Where a hole was seen, if that is why it is asked.
@@ -158,19 +161,20 @@ struct CatchUp {
         return true
     }
 
-    /// A request is being sent to a node; returns its number.
-    mutating func asked(_ origin: NodeID, now: Int64) -> UInt64 {
+    /// A request is being sent to a node, at a time by the clock; returns its number.
+    mutating func asked(_ origin: NodeID, now: Int64, clock: Int64) -> UInt64 {
         lastRequest += 1
         repairs[origin]?.request = lastRequest
         repairs[origin]?.askedAt = now
+        repairs[origin]?.clockAtRequest = clock
         return lastRequest
     }
 
-    /// A node has answered a request. Returns when that was sent; `nil` when it isn't the one that is waited for.
+    /// A node has answered a request. Returns when that was sent, by the clock; `nil` when it isn't the one that is waited for.
     mutating func heard(_ origin: NodeID, request: UInt64, now: Int64) -> Int64? {
         guard let repair = repairs[origin], repair.request == request, request != 0 else { return nil }
         repairs[origin]?.quietSince = now
-        return repair.askedAt
+        return repair.clockAtRequest
     }
 
     /// A node's answer is complete, or not waited for any more. Returns what waited for it.

@@ -56,7 +56,8 @@ final class DeafProxy: Sendable {
             .childChannelInitializer { node in
                 let link = Link()
                 registry.links.withLock { $0.append(link) }
-                return ClientBootstrap(group: node.eventLoop).connect(host: "127.0.0.1", port: redis).flatMap { server in
+                return ClientBootstrap(group: node.eventLoop).connect(host: "127.0.0.1", port: redis).flatMap {
+                    server in
                     node.eventLoop.makeCompletedFuture {
                         try node.pipeline.syncOperations.addHandler(Forwarder(link, to: server, isFromNode: true))
                         try server.pipeline.syncOperations.addHandler(Forwarder(link, to: node, isFromNode: false))

@@ -6,230 +6,186 @@ import ConduitWire
 import Logging
 import NIOCore
 
-/// A look at a whole roster in Redis.
-private struct Inspection {
-    let room: RoomName
-    /// Members of this node that are there as they should be, or were written anew.
-    var seen: Set<ClientID> = []
-    var fields = 0
-    /// Something was wrong, or is suspect and must be looked at again.
-    var isClean = true
-}
-
-// Rosters are kept right by asking again and again whether they are: each node tells the digest of its own members in
-// each room, who keeps them differently reads the roster again, and who finds its own members wrong in Redis writes
-// them again.
+// What this node has missed: asked for, delivered in order, counted.
 extension Bridge {
-    private static let slice = 200
-    private static let scanCount: RedisArgument = 1_000
+    /// Channels that a request may name; with more of them, everything of the last seconds is asked for.
+    private static let namedTopics = 2_048
 
-    /// Called many times a second; does something once in a step.
-    func tendPresence(now: Int64) {
-        endPlaces(now: now)
-        guard configuration.presenceEnabled, phase == .live, assertion == nil, !isLeaving, now >= care.nextStep else {
-            return
-        }
-        care.nextStep = now + care.stepMilliseconds
-        // What this turn has changed is told before the digest of it.
-        flushPresence()
-        let all = care.rounds.beginsRound(now: now) ? roomsToTend() : []
-        let rooms = care.rounds.step(now: now, every: care.stepMilliseconds, rooms: all)
-        for room in rooms {
-            tellDigest(of: room)
-            checkLength(of: room)
-            lookForStrangers(in: room)
-        }
-        if now >= care.nextPatrol, care.inspecting == nil, let room = rooms.randomElement() { care.inspect(room) }
-        care.inspectDue(now: now)
-        continueInspecting()
-    }
-
-    private func roomsToTend() -> [RoomName] {
-        presence.rooms.filter { presence.count(of: $0, on: node) > 0 }
-            + care.farewells.keys.filter { presence.count(of: $0, on: node) == 0 }
-    }
-
-    // MARK: Digests
-
-    private func tellDigest(of room: RoomName) {
-        let digest = presence.digest(of: room, on: node)
-        care.told(room, isHeld: digest.count > 0)
-        var news = NodeEnvelopeWriter()
-        news.append { PresenceNews.digest(digest).write(to: &$0) }
-        publishNow(.room(room), .presence, news)
-    }
-
-    /// Another node says how its members look. Its news came over the same channel before.
-    func heard(_ digest: PresenceDigest, of origin: NodeID, in room: RoomName) {
-        guard phase == .live, presence.isComplete(room) else { return }
-        let agrees = presence.digest(of: room, on: origin) == digest
-        guard care.drift.heard(room, from: origin, agrees: agrees) else { return }
-        logger.info("a roster differs from what its node says; reading it again", metadata: [LogKey.node: "\(origin)"])
-        care.repaired &+= 1
-        requestSnapshot(room)
-        // Perhaps it is Redis that is wrong.
-        var news = NodeEnvelopeWriter()
-        news.append { PresenceNews.differs(origin).write(to: &$0) }
-        publishNow(.room(room), .presence, news)
-    }
-
-    // MARK: Redis
-
-    /// Compares the number of members with that in Redis, which costs next to nothing.
-    private func checkLength(of room: RoomName) {
-        guard presence.isComplete(room) else { return }
-        let version = presence.version(of: room)
-        commands?.send(["HLEN", .string(keys.members(of: room))]) { [weak self] result in
-            // While somebody comes or goes the two can't be compared.
-            guard let self, case .success(let value) = result, let length = value.integer, self.phase == .live,
-                self.presence.isComplete(room), self.presence.version(of: room) == version
-            else { return }
-            let isRight = length == Int64(self.presence.count(of: room))
-            if self.care.measured(room, isRight: isRight, now: self.now) { self.inspectSoon(room) }
+    private var canAsk: Bool {
+        switch phase {
+        case .asserting, .greeting, .live: lostTopics.isEmpty && commands?.isReady == true
+        case .alone, .offline, .subscribing, .closed: false
         }
     }
 
-    /// Looks at a whole roster in Redis, one after the other.
-    func inspectSoon(_ room: RoomName) {
-        guard presencePolicy(of: room) != .off else { return }
-        care.inspect(room)
-        continueInspecting()
+    // MARK: Asking
+
+    /// Everything that is wanted is confirmed again: whoever may have sent something meanwhile is asked for it.
+    func askEverybody() {
+        guard catchUp.isActive else { return }
+        catchUp.regained(expected.union(directory.living).union(newcomers), now: now)
+        guard !catchUp.isDone, canAsk else { return }
+        if toldDegraded { tellRooms(.catchingUp) }
+        catchUpTick(now: now)
     }
 
-    private func continueInspecting() {
-        guard phase == .live, let room = care.nextInspection() else { return }
-        inspect(Inspection(room: room), cursor: "0")
+    /// A node listens that may not have heard the question.
+    func listens(_ origin: NodeID) {
+        guard catchUp.isActive, origin != node, catchUp.listens(origin, now: now), canAsk else { return }
+        ask(origin)
     }
 
-    private func inspect(_ inspection: Inspection, cursor: String) {
-        guard let commands else { return finish(inspection, isComplete: false) }
-        let key = RedisArgument.string(keys.members(of: inspection.room))
-        commands.send(["HSCAN", key, .string(cursor), "COUNT", Self.scanCount]) { [weak self] result in
-            guard let self else { return }
-            guard case .success(let value) = result, let reply = value.array, reply.count == 2,
-                let next = reply[0].string, let words = reply[1].array, self.phase == .live
-            else { return self.finish(inspection, isComplete: false) }
-            var inspection = inspection
-            self.judge(words, &inspection)
-            if next == "0" {
-                self.finish(inspection, isComplete: true)
-            } else {
-                self.inspect(inspection, cursor: next)
+    /// A node is gone: it won't answer.
+    func stopAsking(_ gone: NodeID) {
+        if catchUp.repairs[gone] != nil { endRepair(gone, answered: false) }
+    }
+
+    func catchUpTick(now: Int64) {
+        if trackerResets != tracker.resets {
+            trackerResets = tracker.resets
+            forgottenAt = now
+        }
+        guard catchUp.isActive else { return }
+        for due in catchUp.due(now: now, canAsk: canAsk, canHear: subscriptions?.isReady == true) {
+            switch due {
+            case .ask(let origin): ask(origin)
+            case .giveUp(let origin):
+                logger.debug("a node does not say what was missed", metadata: [LogKey.node: "\(origin)"])
+                endRepair(origin, answered: false)
             }
         }
     }
 
-    /// Some fields of a roster: this node's own are put right, those of nodes that nobody knows are removed.
-    private func judge(_ words: [RedisValue], _ inspection: inout Inspection) {
-        let room = inspection.room
-        var wrong: [Member] = []
-        var stale: [String] = []
-        var ghosts: [ClientID] = []
-        for index in stride(from: 0, to: words.count - 1, by: 2) {
-            inspection.fields += 1
-            guard let field = words[index].string, let slash = field.firstIndex(of: "/"),
-                let holder = NodeID(field[..<slash])
-            else { continue }
-            let client = ClientID(field[field.index(after: slash)...])
-            if holder == node {
-                guard let client, let member = presence.member(client, in: room) else {
-                    stale.append(field)
-                    continue
-                }
-                inspection.seen.insert(client)
-                if words[index + 1].bytes != MemberCodec.encode(member) { wrong.append(member) }
-            } else if let client, client.node == holder, isStranger(holder) {
-                inspection.isClean = false
-                if isGhost(holder) {
-                    ghosts.append(client)
-                } else {
-                    care.inspect(room, at: now + ghostMilliseconds)
-                }
+    /// With the number of the last message that is known in each channel: nothing comes twice that way. Where none is
+    /// known, everything since the channel is followed is missing.
+    private func ask(_ origin: NodeID) {
+        let holes = catchUp.repairs[origin]?.holes ?? []
+        var topics: [BusTopic] = [.everyone, .node(node)]
+        let isNamed = interest.count <= Self.namedTopics
+        topics += isNamed ? interest.topics.filter(interest.isConfirmed) : Array(holes)
+        let incarnation = topics.compactMap { tracker.position($0, origin)?.incarnation }.max() ?? 0
+        let now = now
+        let wanted = topics.prefix(RepairRequest.maximumTopics).map { topic in
+            let position = tracker.position(topic, origin)
+            let isKnown = position?.isUnsure == false && position?.incarnation == incarnation
+            return RepairRequest.Wanted(
+                topic: topic, last: isKnown ? position?.last ?? 0 : 0,
+                ageMilliseconds: UInt32(clamping: now - (followedSince(topic) ?? now)))
+        }
+        let all = isNamed ? nil : UInt32(clamping: now - (provenAt ?? 0))
+        let request = RepairRequest(
+            request: catchUp.asked(origin, now: now), incarnation: incarnation,
+            allMilliseconds: all.map { min($0, .max - 1) }, topics: wanted)
+        publishNow(.node(origin), .repair(request))
+    }
+
+    /// Since when nothing of a channel was missed without being noticed; `nil` for one that isn't followed.
+    private func followedSince(_ topic: BusTopic) -> Int64? {
+        let since: Int64? =
+            switch topic {
+            case .room, .user: interest.followedSince(topic)
+            case .everyone, .node(node): serviceSince
+            case .control, .node: nil
             }
-        }
-        repair(room, set: wrong, remove: stale, &inspection)
-        removeGhosts(ghosts, from: room)
+        return since.map { max($0, forgottenAt) }
     }
 
-    private func finish(_ inspection: Inspection, isComplete: Bool) {
-        var inspection = inspection
-        let room = inspection.room
-        if isComplete, presence.count(of: room, on: node) > 0 {
-            let own = presence.members(of: room).filter { $0.node == node }
-            repair(room, set: own.filter { !inspection.seen.contains($0.client) }, remove: [], &inspection)
-            // What is named there is cleaned up after this node's death.
-            commands?.send(["SADD", .string(keys.rooms(of: node)), .string(room.rawValue)])
-        }
-        care.inspected(room, isClean: inspection.isClean && isComplete, fields: inspection.fields, now: now)
-        // Behind this turn: a link that refuses at once must not make a deep stack.
-        eventLoop.assumeIsolated().execute { [weak self] in self?.continueInspecting() }
-    }
+    // MARK: Live messages
 
-    private func repair(_ room: RoomName, set: [Member], remove: [String], _ inspection: inout Inspection) {
-        guard !set.isEmpty || !remove.isEmpty else { return }
-        inspection.isClean = false
-        care.repaired &+= UInt64(set.count + remove.count)
-        logger.info("members of this node were wrong in Redis", metadata: [LogKey.count: "\(set.count + remove.count)"])
-        var rest = set[...]
-        while !rest.isEmpty {
-            let some = Array(rest.prefix(Self.slice))
-            rest = rest.dropFirst(Self.slice)
-            writeMembers(of: room, set: some, remove: []) { _ in }
-            // Who has read the roster meanwhile has read it wrong.
-            var news = NodeEnvelopeWriter()
-            for member in some { news.append { PresenceNews.joined(member).write(to: &$0) } }
-            publishNow(.room(room), .presence, news)
-        }
-        var fields = remove[...]
-        while !fields.isEmpty {
-            let some = fields.prefix(Self.slice)
-            fields = fields.dropFirst(Self.slice)
-            commands?.send(["HDEL", .string(keys.members(of: room))] + some.map { .string($0) })
-        }
-    }
-
-    // MARK: Nodes that nobody knows
-
-    /// Whether a node isn't in the cluster, as far as this one has heard.
-    private func isStranger(_ other: NodeID) -> Bool {
-        guard other != node, directory.nodes[other] == nil, !newcomers.contains(other), !expected.contains(other),
-            cleaning[other] == nil
-        else {
-            care.knows(other)
+    /// Whether a message waits until its node has said what is missing before it.
+    func waits(_ topic: BusTopic, _ envelope: NodeEnvelope, bytes: Int) -> Bool {
+        switch catchUp.admit(topic, envelope, bytes: bytes, now: now) {
+        case .passes: return false
+        case .held: return true
+        case .begins:
+            if canAsk { ask(envelope.origin) }
+            return true
+        case .overflows:
+            endRepair(envelope.origin, answered: false)
             return false
         }
-        return true
     }
 
-    /// A node that lives is on the list again after a heartbeat, and here after one more.
-    private var ghostMilliseconds: Int64 { 3 * configuration.heartbeatMilliseconds }
-
-    /// Whether a stranger has been one for so long that it would have been heard of if it lived.
-    private func isGhost(_ stranger: NodeID) -> Bool { care.met(stranger, now: now, patience: ghostMilliseconds) }
-
-    /// Members of a node whose name nobody strikes off: in the roster here, and in Redis then.
-    private func lookForStrangers(in room: RoomName) {
-        for other in presence.nodes(of: room) where isStranger(other) && isGhost(other) {
-            logger.info("members of a node that nobody knows are removed", metadata: [LogKey.node: "\(other)"])
-            for change in presence.merge(.nodeGone(other), into: room) { note(change, in: room) }
-            inspectSoon(room)
-        }
+    /// Messages before this one are missing: it waits for them, if they can be had.
+    func behindHole(_ topic: BusTopic, _ envelope: NodeEnvelope, bytes: Int) {
+        guard catchUp.holdBehindHole(topic, envelope, bytes: bytes, now: now) else { return accept(topic, envelope) }
+        if canAsk { ask(envelope.origin) }
     }
 
-    private func removeGhosts(_ ghosts: [ClientID], from room: RoomName) {
-        guard !ghosts.isEmpty else { return }
-        care.repaired &+= UInt64(ghosts.count)
-        var rest = ghosts[...]
-        while !rest.isEmpty {
-            let some = Array(rest.prefix(Self.slice))
-            rest = rest.dropFirst(Self.slice)
-            writeMembers(of: room, set: [], remove: some) { _ in }
-            var news = NodeEnvelopeWriter()
-            for client in some {
-                merge(.left(client, .nodeLost), into: room)
-                news.append { PresenceNews.left(client, .nodeLost).write(to: &$0) }
-            }
-            publishNow(.room(room), .presence, news)
+    /// A message that has waited, or that nobody waits with.
+    private func accept(_ topic: BusTopic, _ envelope: NodeEnvelope) {
+        let mask = interest.shards(of: topic)
+        guard mask != 0 || counts(topic) else { return }
+        let count = UInt64(envelope.entries.count)
+        switch tracker.observe(
+            topic, origin: envelope.origin, incarnation: envelope.incarnation, first: envelope.sequence, count: count,
+            startsRun: envelope.startsRun)
+        {
+        case .inOrder: break
+        case .duplicate:
+            counters.relayDuplicates += count
+            return
+        case .gap(let missing): missed(missing, in: topic)
+        case .malformed: return drop(RelayDrop.malformed)
         }
+        dispatch(topic, envelope, mask)
+    }
+
+    private func endRepair(_ origin: NodeID, answered: Bool) {
+        for held in catchUp.end(origin, answered: answered, now: now) { accept(held.topic, held.envelope) }
+        tellLive()
+        needsFlush()
+    }
+
+    /// Tells the rooms that they are live, when they are.
+    func tellLive() {
+        guard owesLive, phase == .live, catchUp.isDone else { return }
+        owesLive = false
+        tellRooms(.live)
+    }
+
+    // MARK: Answers
+
+    /// A message that was missed. A node speaks for itself only.
+    func repaired(_ message: RepairedMessage, from answer: NodeEnvelope) {
+        let origin = answer.origin
+        guard let askedAt = catchUp.heard(origin, request: message.request, now: now) else {
+            // It comes too late to be put in its place. If it still owes an answer, it is asked once more.
+            return listens(origin)
+        }
+        guard let envelope = try? NodeEnvelope.decode(message.payload), envelope.origin == origin,
+            envelope.incarnation == answer.incarnation, envelope.sequence > 0,
+            envelope.kind == .broadcast || envelope.kind == .send
+        else { return drop(RelayDrop.badEntry) }
+        let topic = message.topic
+        guard let since = followedSince(topic) else { return }
+        let position = tracker.position(topic, origin)
+        let isKnown = position?.isUnsure == false && position?.incarnation == envelope.incarnation
+        // Sent before this node listened: nobody here is to have it.
+        guard isKnown || askedAt - Int64(message.ageMilliseconds) >= since else { return }
+        let count = UInt64(envelope.entries.count)
+        switch tracker.observe(
+            topic, origin: origin, incarnation: envelope.incarnation, first: envelope.sequence, count: count,
+            startsRun: envelope.startsRun)
+        {
+        case .inOrder: break
+        case .duplicate: return
+        case .gap(let missing): missed(missing, in: topic)
+        case .malformed: return drop(RelayDrop.malformed)
+        }
+        counters.relayGaps &+= count
+        counters.healed &+= count
+        dispatch(topic, envelope, interest.shards(of: topic))
+    }
+
+    /// A node has said all that it remembers.
+    func repairEnded(_ end: RepairEnd, from answer: NodeEnvelope) {
+        guard catchUp.heard(answer.origin, request: end.request, now: now) != nil else { return listens(answer.origin) }
+        for lost in end.lost where followedSince(lost.topic) != nil {
+            let missing = tracker.skip(
+                lost.topic, origin: answer.origin, incarnation: answer.incarnation, to: lost.last)
+            if missing > 0 { missed(missing, in: lost.topic) }
+        }
+        endRepair(answer.origin, answered: true)
     }
 }

@@ -63,6 +63,8 @@ final class RecordingSink: ShardSink {
                     case .send(let target, let message, _): (.send(target), message)
                     case .reply(let client, let message): (.reply(client), message)
                     case .presenceReply(let client, let message): (.reply(client), message)
+                    case .historyReply(let client, let message): (.reply(client), message)
+                    case .admit(let client, _, _), .refuseJoin(let client, _, _, _): (.reply(client), nil)
                     case .roomLive(let room): (.live(room), nil)
                     case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
                     }
@@ -98,17 +100,21 @@ final class TestNode: Sendable {
         return configuration
     }
 
+    /// Three loops that nobody else uses: nodes made one after the other have one each, which a test may block.
+    private static let ownLoops = MultiThreadedEventLoopGroup(numberOfThreads: 3)
+
     init(
-        _ name: String, _ configuration: ClusterConfiguration, shards: Int = 2,
-        on eventLoop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
+        _ name: String, _ configuration: ClusterConfiguration, shards: Int = 2, ownLoop: Bool = false,
+        on eventLoop: (any EventLoop)? = nil
     ) throws {
+        let loop = eventLoop ?? (ownLoop ? Self.ownLoops.next() : MultiThreadedEventLoopGroup.singleton.next())
         guard let id = NodeID(name) else { throw NeverHappened.badName(name) }
         self.id = id
         sink = RecordingSink(shardCount: shards)
         var logger = Logger(label: name)
         logger.logLevel = .critical
         bridge = BridgeRef(
-            node: id, configuration: configuration, eventLoop: eventLoop, logger: logger)
+            node: id, configuration: configuration, eventLoop: loop, logger: logger)
         sink.attach(bridge)
         bridge.start(sink: sink)
     }

@@ -91,8 +91,12 @@ final class Bridge {
 
     // Presence.
     var presence: PresenceTable
-    var diffs = PresenceDiffCoalescer()
+    var diffs: PresenceDiffCoalescer
     var diffTimer = false
+    /// Places in rosters of members whose connections broke.
+    var grace = PresenceGrace()
+    /// What keeps rosters right.
+    var care: PresenceCare
     var presenceTurn: [RoomName: PresenceTurn] = [:]
     /// Members who left and whose HDEL isn't confirmed.
     var tombstones = Tombstones()
@@ -169,6 +173,8 @@ final class Bridge {
             byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
         self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
         self.presence = PresenceTable(own: node)
+        self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
+        self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)
         self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
         if var redis = configuration.redis {
             redis.clientName = redis.clientName ?? "conduit-\(node)"
@@ -236,6 +242,7 @@ final class Bridge {
         catchUpTick(now: now)
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
+        tendPresence(now: now)
         unsubscribeIdle(now: now)
         interest.retryRefused(now: now)
         checkSubscribing(now: now)
@@ -258,6 +265,7 @@ final class Bridge {
                 joined(room, shard: shard)
                 localJoined(member, room)
             case .left(let room, let client, let reason):
+                if keepsPlace(of: client, in: room, reason, shard: shard) { continue }
                 localLeft(client, room, reason)
                 interest.left(.room(room), shard: shard, now: now)
                 if interest.state(of: .room(room)) == nil {

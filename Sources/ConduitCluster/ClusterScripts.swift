@@ -68,5 +68,5 @@ struct ClusterScript {
             return struck
             """)
 
-    static let all = [members, heartbeat, claim, strikeOff]
+    static let all = [members, heartbeat, claim, strikeOff, orderedPublish, orderedRead]
 }

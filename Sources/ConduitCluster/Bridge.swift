@@ -231,6 +231,11 @@ final class Bridge {
             case .delivered(let token, let count):
                 if let finished = sends.delivered(token, count: count, now: now) { finish(finished) }
             case .presenceQuery(let query): answer(query)
+            case .publishOrdered(let publish): publishOrdered(publish)
+            case .joinOrdered(let join): joinOrdered(join, shard: shard)
+            case .admitted(let room, let member): localJoined(member, room)
+            case .joinAbandoned(let room): joinAbandoned(room, shard: shard)
+            case .historyQuery(let query): answer(query)
             }
         }
         needsFlush()

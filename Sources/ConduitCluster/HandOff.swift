@@ -70,8 +70,10 @@ struct HandOff {
         case .room(_, let message), .roomExcept(_, let message, _), .observers(_, let message), .all(let message),
             .send(_, let message, _):
             (message.byteCount, false)
-        case .reply(_, let message), .presenceReply(_, let message): (message.byteCount, true)
-        case .roomLive, .disconnect: (0, true)
+        case .reply(_, let message), .presenceReply(_, let message), .historyReply(_, let message):
+            (message.byteCount, true)
+        case .admit(_, let admission, _): (admission.replay.reduce(0) { $0 + $1.byteCount }, true)
+        case .roomLive, .disconnect, .refuseJoin: (0, true)
         }
     }
 

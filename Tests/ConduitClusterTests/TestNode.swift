@@ -63,6 +63,8 @@ final class RecordingSink: ShardSink {
                     case .send(let target, let message, _): (.send(target), message)
                     case .reply(let client, let message): (.reply(client), message)
                     case .presenceReply(let client, let message): (.reply(client), message)
+                    case .historyReply(let client, let message): (.reply(client), message)
+                    case .admit(let client, _, _), .refuseJoin(let client, _, _, _): (.reply(client), nil)
                     case .roomLive(let room): (.live(room), nil)
                     case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
                     }

@@ -136,6 +136,8 @@ extension Bridge {
         } catch {
             return drop(error.rawValue)
         }
+        // Numbered by the room's log, own ones too.
+        if envelope.kind == .ordered { return receivedOrdered(topic, envelope) }
         guard envelope.origin != node else { return receivedOwn(topic, envelope) }
         let count = UInt64(envelope.entries.count)
         let mask = interest.shards(of: topic)
@@ -158,7 +160,7 @@ extension Bridge {
         case .send: receivedSends(topic, envelope)
         case .presence: receivedPresence(topic, envelope)
         case .control: receivedControl(topic, envelope)
-        case .probe: drop(RelayDrop.badEntry)
+        case .probe, .ordered: drop(RelayDrop.badEntry)
         }
     }
 
@@ -189,7 +191,7 @@ extension Bridge {
             for var entry in envelope.entries {
                 probesBack = max(probesBack, min(entry.readInteger(as: UInt64.self) ?? 0, probesSent))
             }
-        case .broadcast, .presence, .control: break
+        case .broadcast, .presence, .control, .ordered: break
         }
     }
 

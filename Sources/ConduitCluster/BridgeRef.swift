@@ -110,7 +110,7 @@ extension Bridge {
     func drain(until deadline: NIODeadline, _ promise: EventLoopPromise<Void>) {
         flush(isUrgent: true)
         guard phase != .closed else { return promise.succeed() }
-        if phase == .live, !outbox.isEmpty, NIODeadline.now() < deadline - .milliseconds(500) {
+        if phase == .live, !outbox.isEmpty || !orderedPublishes.isEmpty, NIODeadline.now() < deadline - .milliseconds(500) {
             eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { self.drain(until: deadline, promise) }
             return
         }

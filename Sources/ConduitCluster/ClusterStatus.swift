@@ -69,6 +69,14 @@ package struct ClusterStatistics: Sendable {
     package var relayGaps: UInt64 = 0
     /// Messages of other nodes that came twice and were dropped.
     package var relayDuplicates: UInt64 = 0
+    /// Messages of this node that the logs of ordered rooms have taken.
+    package var orderedPublished: UInt64 = 0
+    /// Messages of ordered rooms that came again and were dropped.
+    package var orderedDuplicates: UInt64 = 0
+    /// Messages that did not come by themselves and were fetched.
+    package var healed: UInt64 = 0
+    /// Messages that did not come and that nobody has any more.
+    package var unrecoverable: UInt64 = 0
     /// Channels that this node listens to.
     package var subscriptions = 0
     /// Members of all rosters that this node keeps.
@@ -97,4 +105,7 @@ enum RelayDrop {
     static let publishRefused = "publish_refused"
     static let badEntry = "bad_entry"
     static let badChannel = "bad_channel"
+    static let orderedUnavailable = "ordered_unavailable"
+    static let orderedBusy = "ordered_busy"
+    static let orderedRefused = "ordered_refused"
 }

@@ -1,5 +1,6 @@
 import ConduitCore
 import ConduitWire
+import NIOCore
 
 /// Where this node stands in one ordered room: which message its members got last, what waits, what is missing.
 ///
@@ -17,6 +18,9 @@ struct OrderedRoom {
         /// Whether it reaches up to `top`.
         let isWhole: Bool
     }
+
+    /// Gives a message of an epoch to the members.
+    typealias Delivery = (_ message: OrderedMessage, _ epoch: String) -> Void
 
     /// What came of something that went in.
     struct Outcome: Equatable {
@@ -47,8 +51,9 @@ struct OrderedRoom {
     private var former: [String] = []
     /// Live messages behind a hole or of an epoch that isn't ours yet, in the order in which they came.
     private var waiting: [(epoch: String, message: OrderedMessage)] = []
-    private var waitingBytes = 0
-    /// Some of them were not kept: the log is read once more.
+    /// Bytes of what waits.
+    private(set) var waitingBytes = 0
+    /// Some were not kept, or a doubt came while the log was read: it is read once more.
     private var overflowed = false
 
     /// Whether the log is to be read now.
@@ -67,7 +72,7 @@ struct OrderedRoom {
     // MARK: Live messages
 
     /// Messages came over the bus.
-    mutating func received(_ batch: OrderedBatch, deliver: (OrderedMessage) -> Void) -> Outcome {
+    mutating func received(_ batch: OrderedBatch, deliver: Delivery) -> Outcome {
         var outcome = Outcome()
         if former.contains(batch.epoch) {
             outcome.duplicates = UInt64(batch.messages.count)
@@ -87,7 +92,7 @@ struct OrderedRoom {
                 outcome.duplicates += 1
             } else if message.offset == last + 1 {
                 last = message.offset
-                deliver(message)
+                deliver(message, batch.epoch)
             } else {
                 isLive = false
                 keep(message, batch.epoch)
@@ -97,7 +102,6 @@ struct OrderedRoom {
     }
 
     private mutating func keep(_ message: OrderedMessage, _ epoch: String) {
-        // Without a position everything up to it is past, and what comes after it is read.
         let bytes = message.json.readableBytes
         guard waiting.count < Self.waitingLimit, waitingBytes + bytes <= Self.waitingByteLimit else {
             overflowed = true
@@ -109,8 +113,19 @@ struct OrderedRoom {
 
     // MARK: Doubt
 
-    /// The subscription was lost, or confirmed again: something may have been missed.
-    mutating func doubt() { isLive = false }
+    /// Something may have been missed, as after a new subscription. A read that is under way is too old to tell.
+    mutating func doubt() {
+        isLive = false
+        if isReading { overflowed = true }
+    }
+
+    /// Lets go of what waits; it is read from the log.
+    mutating func dropWaiting() {
+        guard !waiting.isEmpty else { return }
+        waiting.removeAll()
+        waitingBytes = 0
+        overflowed = true
+    }
 
     /// Redis told a position, asked for when this node stood at `asked`. Returns whether messages should have come by
     /// now or be on their way: if they aren't here in a moment, ``doubt()``.
@@ -135,7 +150,7 @@ struct OrderedRoom {
     mutating func readFailed() { isReading = false }
 
     /// The answer of the read.
-    mutating func readAnswered(_ page: Page, deliver: (OrderedMessage) -> Void) -> Outcome {
+    mutating func readAnswered(_ page: Page, deliver: Delivery) -> Outcome {
         isReading = false
         var outcome = Outcome()
         guard let epoch else {
@@ -160,7 +175,7 @@ struct OrderedRoom {
         return outcome
     }
 
-    private mutating func open(_ page: Page, _ deliver: (OrderedMessage) -> Void) {
+    private mutating func open(_ page: Page, _ deliver: Delivery) {
         epoch = page.epoch
         last = page.top
         var ignored = Outcome()
@@ -186,7 +201,7 @@ struct OrderedRoom {
     /// what isn't here waits for the next read.
     private mutating func merge(
         log: [OrderedMessage], _ live: [OrderedMessage], until end: UInt64, _ outcome: inout Outcome,
-        _ deliver: (OrderedMessage) -> Void
+        _ deliver: Delivery
     ) {
         var (read, came) = (log[...], live[...])
         while let next = Self.next(&read, &came) {
@@ -205,7 +220,7 @@ struct OrderedRoom {
             }
             last = next.message.offset
             if next.isRead { outcome.healed += 1 }
-            deliver(next.message)
+            deliver(next.message, epoch)
         }
         if end > last {
             outcome.unrecoverable += end - last

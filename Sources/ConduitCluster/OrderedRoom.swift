@@ -34,6 +34,13 @@ struct OrderedRoom {
         var changedEpoch = false
     }
 
+    private struct Waiting {
+        let epoch: String
+        let message: OrderedMessage
+        /// It was here when the log was asked: an answer of another epoch makes it one of an earlier one.
+        var isOlderThanRead = false
+    }
+
     /// Former epochs that are remembered: what comes late with one of them is dropped.
     static let formerLimit = 4
     /// Messages that wait for a hole to be filled.
@@ -50,7 +57,7 @@ struct OrderedRoom {
     private(set) var isReading = false
     private var former: [String] = []
     /// Live messages behind a hole or of an epoch that isn't ours yet, in the order in which they came.
-    private var waiting: [(epoch: String, message: OrderedMessage)] = []
+    private var waiting: [Waiting] = []
     /// Bytes of what waits.
     private(set) var waitingBytes = 0
     /// Some were not kept, or a doubt came while the log was read: it is read once more.
@@ -107,7 +114,7 @@ struct OrderedRoom {
             overflowed = true
             return
         }
-        waiting.append((epoch, message))
+        waiting.append(Waiting(epoch: epoch, message: message))
         waitingBytes += bytes
     }
 
@@ -144,7 +151,10 @@ struct OrderedRoom {
     // MARK: Reading the log
 
     /// The log is being read from ``position`` on.
-    mutating func readStarted() { isReading = true }
+    mutating func readStarted() {
+        isReading = true
+        for index in waiting.indices { waiting[index].isOlderThanRead = true }
+    }
 
     /// That failed; ``wantsRead`` again.
     mutating func readFailed() { isReading = false }
@@ -162,8 +172,7 @@ struct OrderedRoom {
             // What waits of the old epoch is the last that there is of it.
             let old = take(epoch)
             merge(log: [], old, until: old.last?.offset ?? last, &outcome, deliver)
-            former.append(epoch)
-            if former.count > Self.formerLimit { former.removeFirst() }
+            forget(epoch)
             former.removeAll { $0 == page.epoch }
             self.epoch = page.epoch
             last = 0
@@ -184,8 +193,18 @@ struct OrderedRoom {
     }
 
     private mutating func settle(isWhole: Bool) {
+        for late in waiting where late.isOlderThanRead && late.epoch != epoch { forget(late.epoch) }
+        waiting.removeAll { former.contains($0.epoch) }
+        waitingBytes = waiting.reduce(0) { $0 + $1.message.json.readableBytes }
         isLive = isWhole && waiting.isEmpty && !overflowed
         overflowed = false
+    }
+
+    /// An epoch is over.
+    private mutating func forget(_ epoch: String) {
+        guard !former.contains(epoch) else { return }
+        former.append(epoch)
+        if former.count > Self.formerLimit { former.removeFirst() }
     }
 
     /// Takes what waits of an epoch out.

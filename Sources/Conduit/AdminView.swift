@@ -3,7 +3,6 @@ import ConduitCluster
 import ConduitCore
 import ConduitGateway
 import ConduitHub
-import ConduitRedis
 import ConduitTelemetry
 
 /// The node as its operator's port sees it: figures of its parts, and the cluster as Redis shows it.
@@ -34,7 +33,7 @@ struct AdminView: AdminNode {
 
     func cluster() async -> AdminCluster {
         let status = bridge.status.name
-        guard let redis = configuration.cluster.redis else {
+        guard configuration.cluster.redis != nil else {
             let figures = await hub.statistics()
             let fields = [
                 "state": gateway.readiness.rawValue, "clients": "\(figures.clients)", "users": "\(figures.users)",
@@ -44,9 +43,7 @@ struct AdminView: AdminNode {
             return AdminCluster(status: status, nodes: [node])
         }
         do {
-            let rows = try await RedisClient.withConnection(redis) { client in
-                try await ClusterReader(client: client, prefix: configuration.cluster.prefix).nodes()
-            }
+            let rows = try await ClusterReader.withServer(in: configuration.cluster) { try await $0.nodes() }
             let nodes = rows.map {
                 AdminCluster.Node(
                     id: $0.node, heartbeatAgeMilliseconds: $0.heartbeatAgeMilliseconds, fields: $0.fields)
@@ -62,10 +59,10 @@ struct AdminView: AdminNode {
         of room: RoomName, limit: Int, after cursor: String?
     ) async throws(RequestError) -> AdminPresence {
         var members: [Member] = []
-        if let redis = configuration.cluster.redis {
+        if configuration.cluster.redis != nil {
             do {
-                members = try await RedisClient.withConnection(redis) { client in
-                    try await ClusterReader(client: client, prefix: configuration.cluster.prefix).members(of: room)
+                members = try await ClusterReader.withServer(of: room, in: configuration.cluster) {
+                    try await $0.members(of: room)
                 }
             } catch {
                 throw RequestError(.unavailable, "Redis can't be reached")

@@ -40,7 +40,7 @@ extension Bridge {
         publishNow(.control, .nodeDown(lost, .lost))
         nodeIsDown(lost, .lost)
         event("node_down", ["lost", lost.rawValue, "reason", "lost"])
-        let names = [keys.nodes, keys.claim(of: lost), keys.rooms(of: lost)]
+        let names = [keys.nodes, keys.claim(of: lost)]
         let arguments: [RedisArgument] = [.string(lost.rawValue), .string(score), .string(node.rawValue)]
         evaluate(.strikeOff, keys: names, arguments) { [weak self] _ in self?.cleaning[lost] = nil }
     }
@@ -56,7 +56,8 @@ extension Bridge {
         }
         directory.remove(gone)
         newcomers.remove(gone)
-        tracker.forget(gone)
+        tracker.retire(gone)
+        stopAsking(gone)
         removeMembers(of: gone)
         expected.remove(gone)
         checkGreeted()
@@ -92,7 +93,8 @@ extension Bridge {
         guard let room = rooms.first else { return done(true) }
         clean(room, of: gone, cursor: "0") { [weak self] isDone in
             guard let self, isDone else { return done(false) }
-            if gone == self.node, self.presence.count(of: room, on: gone) == 0 {
+            // Before the announcement: a node that lives after all names its rooms again when it hears that.
+            if gone != self.node || self.presence.count(of: room, on: gone) == 0 {
                 self.commands?.send(["SREM", .string(self.keys.rooms(of: gone)), .string(room.rawValue)])
             }
             // Behind this turn: a long list of rooms must not become a deep stack.
@@ -150,7 +152,14 @@ extension Bridge {
         }
         publishNow(.control, .nodeDown(node, .shutdown))
         event("node_down", ["lost", node.rawValue, "reason", "shutdown"])
-        commands.send(["DEL", .string(keys.node(node)), .string(keys.rooms(of: node))])
-        commands.send(["ZREM", .string(keys.nodes), .string(node.rawValue)]) { _ in done() }
+        // Each key may live on another server: the last answer ends it.
+        var owed = 3
+        let answered: RedisLink.Completion = { _ in
+            owed -= 1
+            if owed == 0 { done() }
+        }
+        commands.send(["DEL", .string(keys.node(node))], answered)
+        commands.send(["DEL", .string(keys.rooms(of: node))], answered)
+        commands.send(["ZREM", .string(keys.nodes), .string(node.rawValue)], answered)
     }
 }

@@ -8,9 +8,6 @@ import NIOCore
 
 // Ordered rooms, out: from the shards to the script that numbers, stores and publishes.
 extension Bridge {
-    /// The command by which scripts publish into a channel.
-    var publishWord: String { "PUBLISH" }
-
     func publishOrdered(_ publish: OrderedPublish) {
         guard publish.json.isEnvelope, let commands, commands.isReady, phase != .closed else {
             return refuse(publish, RelayDrop.orderedUnavailable, "the room is ordered and its log can't be reached")

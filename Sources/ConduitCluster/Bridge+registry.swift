@@ -32,15 +32,9 @@ extension Bridge {
         refreshFigures()
         guard let commands, commands.isReady, phase != .closed, !isLeaving else { return }
         probe()
-        let words = hashWords()
-        let arguments: [RedisArgument] =
-            [
-                .string(node.rawValue), .integer(configuration.leaseMilliseconds),
-                .integer(Int64(configuration.seriesLength)), .integer(Int64(words.count)),
-            ] + words + seriesWords()
-        let names = [keys.nodes, keys.node(node), keys.series(of: node)]
+        writeFigures()
         let sent = NIODeadline.now()
-        evaluate(.heartbeat, keys: names, arguments) { [weak self] result in
+        evaluate(.heartbeat, keys: [keys.nodes], [.string(node.rawValue)]) { [weak self] result in
             guard let self else { return }
             switch result {
             case .success(let value):
@@ -78,9 +72,13 @@ extension Bridge {
         for action in actions {
             switch action {
             case .claim(let lost): claim(lost)
-            case .appeared(let peer): logger.debug("a node appeared", metadata: [LogKey.node: "\(peer)"])
+            case .appeared(let peer):
+                logger.debug("a node appeared", metadata: [LogKey.node: "\(peer)"])
+                tracker.returned(peer)
+                listens(peer)
             case .vanished(let gone):
-                tracker.forget(gone)
+                tracker.retire(gone)
+                stopAsking(gone)
                 removeMembers(of: gone)
                 expected.remove(gone)
                 checkGreeted()
@@ -114,6 +112,7 @@ extension Bridge {
             return
         }
         probesSent += 1
+        probeTimes.append((probesSent, now))
         let number = probesSent
         var writer = NodeEnvelopeWriter()
         writer.append { $0.writeInteger(number) }
@@ -142,7 +141,7 @@ extension Bridge {
 
     private func numbers() -> [(String, UInt64)] {
         let hub = figures.hub
-        let own = statistics()
+        let own = nodeStatistics?() ?? statistics()
         return [
             ("clients", UInt64(max(0, hub.clients))), ("users", UInt64(max(0, hub.users))),
             ("rooms", UInt64(max(0, hub.rooms))), ("subscriptions", UInt64(own.subscriptions)),
@@ -156,10 +155,22 @@ extension Bridge {
             ("redis_rtt_us", UInt64(max(0, own.redisRoundTripMicroseconds))),
             ("relay_published", own.relayPublished), ("relay_received", own.relayReceived),
             ("relay_dropped", own.relayDropped.values.reduce(0, +)), ("relay_gaps", own.relayGaps),
-            ("healed", own.healed),
+            ("healed", own.healed), ("unrecoverable", own.unrecoverable),
             ("cpu_percent", UInt64(max(0, figures.cpuPercent.rounded()))),
             ("rss_bytes", figures.process.residentBytes), ("fds", UInt64(max(0, figures.process.openDescriptors))),
         ]
+    }
+
+    /// The figures as they are now, and a sample for the series. Before the lease: who sees that sees these.
+    private func writeFigures() {
+        let own = RedisArgument.string(keys.node(node))
+        commands?.send(["HSET", own] + hashWords())
+        commands?.send(["PEXPIRE", own, .integer(configuration.leaseMilliseconds)])
+        guard configuration.seriesLength > 0 else { return }
+        let series = RedisArgument.string(keys.series(of: node))
+        let length = RedisArgument.integer(Int64(configuration.seriesLength))
+        commands?.send(["XADD", series, "MAXLEN", "~", length, "*"] + seriesWords())
+        commands?.send(["EXPIRE", series, 86_400])
     }
 
     private func hashWords() -> [RedisArgument] {

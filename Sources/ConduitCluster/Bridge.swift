@@ -39,15 +39,22 @@ final class Bridge {
     let sink: any ShardSink
     let status: StatusCell
     let owedEvents: OwedEvents
-    let commands: RedisLink?
-    let subscriptions: RedisLink?
+    let commands: (any RedisTransport)?
+    let subscriptions: (any RedisTransport)?
 
     var phase: Phase
     var interest: InterestTable
     var handOff: HandOff
     /// Shards with joins that are answered when the room's subscription is confirmed, as bits.
     var awaited: [RoomName: UInt64] = [:]
-    var sends = PendingSends()
+    private let sharedSends: SharedSends
+    /// Counted deliveries: the same for all bridges of the node.
+    var sends: PendingSends {
+        get { sharedSends.value }
+        _modify { yield &sharedSends.value }
+    }
+    /// What all bridges of the node have counted, where there are several.
+    var nodeStatistics: (() -> ClusterStatistics)?
     var counters = ClusterStatistics()
     var dropped: [String: UInt64] = [:]
 
@@ -62,6 +69,21 @@ final class Bridge {
     /// A timer is set for what is held.
     var holdTimer = false
     let ownMark: NodeEnvelopeMark
+    /// What this node has sent, for those who missed it.
+    var recent: RecentMessages
+    /// Those who missed something.
+    var answers = RepairAnswers()
+    /// What this node has missed.
+    var catchUp: CatchUp
+    /// Subscriptions that were lost singly and aren't confirmed again.
+    var lostTopics: Set<BusTopic> = []
+    /// Since when this node's own channels are followed.
+    var serviceSince: Int64?
+    /// When everything was forgotten that the tracker knew.
+    var forgottenAt: Int64 = 0
+    var trackerResets: UInt64 = 0
+    /// Rooms are to be told that they are live when nobody owes an answer.
+    var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
 
     // Ordered rooms.
@@ -118,6 +140,10 @@ final class Bridge {
     var hasBeenLive = false
     var probesSent: UInt64 = 0
     var probesBack: UInt64 = 0
+    /// When the probes that are under way were sent.
+    var probeTimes: [(number: UInt64, time: Int64)] = []
+    /// When the newest probe was sent that came back: what was published before it has arrived.
+    var provenAt: Int64?
     var scriptDigests: [String: String] = [:]
 
     /// Confirmations of the channels that every node listens to.
@@ -131,7 +157,7 @@ final class Bridge {
 
     init(
         node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, sink: any ShardSink,
-        status: StatusCell, owedEvents: OwedEvents, logger: Logger
+        status: StatusCell, owedEvents: OwedEvents, sends: SharedSends = SharedSends(), logger: Logger
     ) {
         self.node = node
         self.incarnation = UInt64(clamping: WallClock.microseconds)
@@ -144,26 +170,33 @@ final class Bridge {
         self.sink = sink
         self.status = status
         self.owedEvents = owedEvents
+        self.sharedSends = sends
         self.logger = logger
         self.phase = configuration.redis == nil ? .alone : .offline
         self.interest = InterestTable(lingerMilliseconds: configuration.lingerMilliseconds)
         self.handOff = HandOff(shards: sink.shardCount)
         self.outbox = RelayOutbox(
             byteLimit: configuration.outboxBytes, ageMilliseconds: configuration.outboxAgeMilliseconds)
+        self.recent = RecentMessages(
+            byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
+        self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
         self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
         self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
         self.presence = PresenceTable(own: node)
         self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
         if var redis = configuration.redis {
             redis.clientName = redis.clientName ?? "conduit-\(node)"
-            commands = RedisLink(eventLoop: eventLoop, configuration: redis, role: .commands, logger: logger)
-            subscriptions = RedisLink(
-                eventLoop: eventLoop, configuration: redis, role: .subscriptions, logger: logger)
+            let transports = redis.makeTransports(eventLoop: eventLoop, logger: logger)
+            commands = transports.commands
+            subscriptions = transports.subscriptions
         } else {
             commands = nil
             subscriptions = nil
         }
     }
+
+    /// The command by which scripts publish into a channel: `PUBLISH`, or `SPUBLISH` in a Redis Cluster.
+    var publishWord: String { commands?.publishWord ?? "PUBLISH" }
 
     /// Milliseconds that never go back.
     var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
@@ -189,6 +222,7 @@ final class Bridge {
         subscriptions.onMessage = { [weak self] in self?.received($0, $1) }
         subscriptions.onSubscribed = { [weak self] in self?.subscribed($0) }
         subscriptions.onSubscribeRefused = { [weak self] in self?.subscribeRefused($0, $1) }
+        subscriptions.onChannelsLost = { [weak self] in self?.channelsLost($0) }
         commands.start()
         subscriptions.start()
         every(.milliseconds(max(50, configuration.heartbeatMilliseconds))) { $0.heartbeat() }
@@ -212,6 +246,8 @@ final class Bridge {
     private func tick() {
         let now = now
         outbox.tick(now: now)
+        recent.tick(now: now)
+        catchUpTick(now: now)
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
         unsubscribeIdle(now: now)

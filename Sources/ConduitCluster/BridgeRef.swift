@@ -6,102 +6,141 @@ import ConduitWire
 package import Logging
 package import NIOCore
 
-/// The Sendable door to a node's bridge: takes the shards' events and the few verbs of administration.
+/// The Sendable door to a node's bridges: takes the shards' events and the few verbs of administration.
 ///
-/// Make it, hand it to the hub as its relay, then ``start(sink:)`` it with the hub.
+/// There is one bridge for each independent Redis server, in most clusters one in all; each is a whole one with its own
+/// lease, roster and outbox. Rooms and users are spread over them by ``ServerChoice``; everything else goes over the
+/// first. They live on one loop. Make the door, hand it to the hub as its relay, then ``start(sink:)`` it with the hub.
 package final class BridgeRef: HubRelay {
-    /// The loop that owns the bridge; one of the shards' loops may be it.
+    /// The loop that owns the bridges; one of the shards' loops may be it.
     package let eventLoop: any EventLoop
     /// This node's name.
     package let node: NodeID
+    /// Where each room and user lives.
+    let choice: ServerChoice
     private let configuration: ClusterConfiguration
-    private let bridge: NIOLoopBoundBox<Bridge?>
-    private let cell: StatusCell
+    /// Empty until it is started.
+    private let bridges: NIOLoopBoundBox<[Bridge]?>
+    private let cells: [StatusCell]
     private let owed = OwedEvents()
     private let logger: Logger
 
     package init(node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, logger: Logger) {
         self.node = node
         self.configuration = configuration
+        self.choice = configuration.choice
         self.eventLoop = eventLoop
         self.logger = logger
-        self.bridge = NIOLoopBoundBox.makeEmptyBox(valueType: Bridge.self, eventLoop: eventLoop)
-        self.cell = StatusCell(configuration.redis == nil ? .alone : .connecting)
+        self.bridges = NIOLoopBoundBox.makeEmptyBox(valueType: [Bridge].self, eventLoop: eventLoop)
+        let isAlone = configuration.servers.isEmpty
+        self.cells = (0..<choice.count).map { _ in StatusCell(isAlone ? .alone : .connecting) }
     }
 
     /// Begins to serve the hub, and to connect. Call it before clients are accepted.
     package func start(sink: any ShardSink) {
         eventLoop.execute { [self] in
-            guard bridge.value == nil else { return }
-            let made = Bridge(
-                node: node, configuration: configuration, eventLoop: eventLoop, sink: sink, status: cell,
-                owedEvents: owed, logger: logger)
-            bridge.value = made
-            made.start()
+            guard bridges.value == nil else { return }
+            let sends = SharedSends()
+            let servers = configuration.servers
+            let made = cells.indices.map { index in
+                var logger = logger
+                if servers.count > 1 { logger[metadataKey: "server"] = "\(index)" }
+                return Bridge(
+                    node: node, configuration: configuration.only(servers.isEmpty ? nil : servers[index]),
+                    eventLoop: eventLoop, sink: sink, status: cells[index],
+                    // What was dropped on the way to the bridges is counted once.
+                    owedEvents: index == 0 ? owed : OwedEvents(), sends: sends, logger: logger)
+            }
+            bridges.value = made
+            for bridge in made {
+                if made.count > 1 { bridge.nodeStatistics = { [bridges] in Self.statistics(bridges.value) } }
+                bridge.start()
+            }
         }
     }
 
-    /// Whether the others are heard; cheap, from any thread.
-    package var status: ClusterStatus { cell.value }
+    /// Does something with one bridge, on the loop, and doesn't wait.
+    private func withBridge(_ index: Int, _ body: @escaping @Sendable (Bridge) -> Void) {
+        eventLoop.execute { [bridges] in
+            guard let all = bridges.value, all.indices.contains(index) else { return }
+            body(all[index])
+        }
+    }
 
-    package var confirmsRooms: Bool { cell.isConnected }
+    /// Ends all bridges in the way that `body` says and waits for it.
+    private func end(_ body: @escaping @Sendable (Bridge, EventLoopPromise<Void>) -> Void) async {
+        let ended = eventLoop.flatSubmit { [bridges, eventLoop] in
+            let ends = (bridges.value ?? []).map { bridge in
+                let promise = eventLoop.makePromise(of: Void.self)
+                body(bridge, promise)
+                return promise.futureResult
+            }
+            return EventLoopFuture.andAllComplete(ends, on: eventLoop)
+        }
+        try? await ended.get()
+    }
+
+    private static func statistics(_ bridges: [Bridge]?) -> ClusterStatistics {
+        .sum((bridges ?? []).map { $0.statistics() })
+    }
+
+    /// Whether the others are heard, over the worst of the servers; cheap, from any thread.
+    package var status: ClusterStatus { cells.count == 1 ? cells[0].value : .worst(of: cells.map(\.value)) }
+
+    package var confirmsRooms: Bool { cells.contains { $0.isConnected } }
 
     package var relaysMessages: Bool { configuration.redis != nil }
 
     package func relay(_ events: [HubEvent], fromShard index: Int) {
         let (events, weight) = owed.admit(events)
-        eventLoop.execute { [bridge, owed] in
+        eventLoop.execute { [bridges, owed, choice] in
             owed.settle(weight)
-            bridge.value?.take(events, fromShard: index)
+            guard let all = bridges.value else { return }
+            if all.count == 1 { return all[0].take(events, fromShard: index) }
+            for (bridge, part) in zip(all, choice.split(events)) where !part.isEmpty {
+                bridge.take(part, fromShard: index)
+            }
         }
     }
 
     /// What was counted so far.
     package func statistics() async -> ClusterStatistics {
-        let asked = eventLoop.submit { [bridge] in bridge.value?.statistics() }
+        let asked = eventLoop.submit { [bridges] in Self.statistics(bridges.value) }
         return (try? await asked.get()) ?? ClusterStatistics()
     }
 
     /// The members of a room that this node knows of, by client id: all of them on a node alone.
     package func localMembers(of room: RoomName) async -> [Member] {
-        let asked = eventLoop.submit { [bridge] in bridge.value?.presence.members(of: room) ?? [] }
+        let asked = eventLoop.submit { [bridges, choice] in
+            bridges.value?[choice.index(of: room)].presence.members(of: room) ?? []
+        }
         return ((try? await asked.get()) ?? []).sorted { $0.client.rawValue < $1.client.rawValue }
     }
 
     /// Says to the other nodes and to operators what this node is about to do.
     package func setState(_ state: NodeState) {
-        eventLoop.execute { [bridge] in bridge.value?.change(to: state) }
+        for index in cells.indices { withBridge(index) { $0.change(to: state) } }
     }
 
     /// Ends the connections of a user, on every node.
     package func disconnect(_ user: UserID, _ reason: CloseReason = .forceDisconnect) {
-        eventLoop.execute { [bridge] in bridge.value?.disconnect(.user(user), reason) }
+        withBridge(choice.index(of: user)) { $0.disconnect(.user(user), reason) }
     }
 
     /// Ends a connection, on whichever node it is.
     package func disconnect(_ client: ClientID, _ reason: CloseReason = .forceDisconnect) {
-        eventLoop.execute { [bridge] in bridge.value?.disconnect(.client(client), reason) }
+        withBridge(ServerChoice.common) { $0.disconnect(.client(client), reason) }
     }
 
     /// Leaves the cluster: what is owed is sent, this node's traces are removed, the links are closed. Call it when the
     /// hub has closed its clients. Returns when that is done, or when the deadline has passed.
     package func drain(within deadline: TimeAmount) async {
-        let promise = eventLoop.makePromise(of: Void.self)
-        eventLoop.execute { [bridge] in
-            guard let bridge = bridge.value else { return promise.succeed() }
-            bridge.drain(until: .now() + deadline, promise)
-        }
-        try? await promise.futureResult.get()
+        await end { $0.drain(until: .now() + deadline, $1) }
     }
 
     /// Ends without a word to anybody, as a crash does. For tests.
     package func abandon() async {
-        let promise = eventLoop.makePromise(of: Void.self)
-        eventLoop.execute { [bridge] in
-            guard let bridge = bridge.value else { return promise.succeed() }
-            bridge.close(promise)
-        }
-        try? await promise.futureResult.get()
+        await end { $0.close($1) }
     }
 }
 
@@ -110,7 +149,8 @@ extension Bridge {
     func drain(until deadline: NIODeadline, _ promise: EventLoopPromise<Void>) {
         flush(isUrgent: true)
         guard phase != .closed else { return promise.succeed() }
-        if phase == .live, !outbox.isEmpty || !orderedPublishes.isEmpty, NIODeadline.now() < deadline - .milliseconds(500) {
+        let isOwing = !outbox.isEmpty || !orderedPublishes.isEmpty
+        if phase == .live, isOwing, NIODeadline.now() < deadline - .milliseconds(500) {
             eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { self.drain(until: deadline, promise) }
             return
         }

@@ -5,6 +5,8 @@ package import ConduitRedis
 package struct ClusterConfiguration: Sendable {
     /// Where Redis is; `nil` runs the node alone.
     package var redis: RedisConfiguration?
+    /// More servers, independent of the first and of each other: rooms and users are spread over all of them.
+    package var furtherRedis: [RedisConfiguration] = []
     /// What every key and channel begins with.
     package var prefix = "conduit"
     /// How rooms behave, by namespace.
@@ -44,4 +46,18 @@ package struct ClusterConfiguration: Sendable {
 
     /// The defaults.
     package init() {}
+
+    /// All servers, in the order that all nodes must share; none for a node alone.
+    package var servers: [RedisConfiguration] { redis.map { [$0] + furtherRedis } ?? [] }
+
+    /// Where each room and user lives among ``servers``.
+    package var choice: ServerChoice { ServerChoice(count: servers.count) }
+
+    /// The same for one bridge, which knows its own server only.
+    func only(_ server: RedisConfiguration?) -> ClusterConfiguration {
+        var copy = self
+        copy.redis = server
+        copy.furtherRedis = []
+        return copy
+    }
 }

@@ -22,7 +22,9 @@ package struct ClusterKeys: Sendable, Hashable {
     /// set: rooms in which a node holds presence.
     package func rooms(of node: NodeID) -> String { "\(prefix):node:\(node):rooms" }
     /// string with an expiry: who cleans up after a dead node. An extension of the contract.
-    package func claim(of node: NodeID) -> String { "\(prefix):claim:\(node)" }
+    package func claim(of node: NodeID) -> String { besideNodes("claim") + ":\(node)" }
+    /// A key in the slot of ``nodes``, for scripts that need both: the whole name of that key is this one's hash tag.
+    package func besideNodes(_ name: String) -> String { "\(prefix):\(name):{\(nodes)}" }
     /// stream: a node's figures over time.
     package func series(of node: NodeID) -> String { "\(prefix):series:\(node)" }
     /// stream: what happened in the cluster.

@@ -33,6 +33,25 @@ package struct ClusterReader: Sendable {
         self.keys = ClusterKeys(prefix: prefix)
     }
 
+    /// Connects to the server that has the list of nodes, or the members of a room, for the time of `body`.
+    package static func withServer<Answer>(
+        of room: RoomName? = nil, in configuration: ClusterConfiguration, _ body: (ClusterReader) async throws -> Answer
+    ) async throws -> Answer {
+        let index = room.map { configuration.choice.index(of: $0) } ?? ServerChoice.common
+        guard configuration.servers.indices.contains(index) else {
+            throw RedisError(.notConnected, "no Redis is configured")
+        }
+        return try await RedisClient.withConnection(configuration.servers[index]) { client in
+            try await body(ClusterReader(client: client, prefix: configuration.prefix))
+        }
+    }
+
+    /// The newest entries of a node's series, the newest first, as Redis has them.
+    package func series(of node: NodeID, count: Int) async throws -> [RedisValue] {
+        let key = RedisArgument.string(keys.series(of: node))
+        return try await client.send("XREVRANGE", key, "+", "-", "COUNT", .integer(Int64(count))).array ?? []
+    }
+
     /// All nodes by name, the lost ones too until they are cleaned up after.
     package func nodes() async throws -> [NodeRow] {
         let time = try await client.send("TIME").array ?? []

@@ -1,4 +1,6 @@
 /// The few things that Redis must do in one step, in Lua.
+///
+/// All keys of a script are in one slot: the same scripts run on a single server and in a Redis Cluster.
 struct ClusterScript {
     let name: String
     let text: String
@@ -16,26 +18,14 @@ struct ClusterScript {
             return {before, redis.call('HLEN', KEYS[1])}
             """)
 
-    /// Renews the lease and writes the figures; returns Redis's time, whether our entry was missing, and all entries.
-    /// KEYS: nodes, node, series. ARGV: node id, lease ms, series length, number of words for the hash, those words,
-    /// then the words for the series.
+    /// Renews the lease; returns Redis's time, whether our entry was missing, and all entries.
+    /// KEYS: nodes. ARGV: node id.
     static let heartbeat = ClusterScript(
         name: "heartbeat",
         text: """
             local time = redis.call('TIME')
             local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
             local added = redis.call('ZADD', KEYS[1], now, ARGV[1])
-            local words = tonumber(ARGV[4])
-            local hash = {}
-            for i = 1, words do hash[i] = ARGV[4 + i] end
-            redis.call('HSET', KEYS[2], unpack(hash))
-            redis.call('PEXPIRE', KEYS[2], ARGV[2])
-            if tonumber(ARGV[3]) > 0 then
-                local sample = {}
-                for i = 5 + words, #ARGV do sample[#sample + 1] = ARGV[i] end
-                redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', unpack(sample))
-                redis.call('EXPIRE', KEYS[3], 86400)
-            end
             return {now, added, redis.call('ZRANGE', KEYS[1], 0, 4095, 'WITHSCORES')}
             """)
 
@@ -54,14 +44,13 @@ struct ClusterScript {
             """)
 
     /// Strikes a dead node off, unless it came back meanwhile; returns 1 when struck off.
-    /// KEYS: nodes, claim, the node's rooms. ARGV: node id, score at the claim, own id.
+    /// KEYS: nodes, claim. ARGV: node id, score at the claim, own id.
     static let strikeOff = ClusterScript(
         name: "strike-off",
         text: """
             local struck = 0
             if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
                 redis.call('ZREM', KEYS[1], ARGV[1])
-                redis.call('DEL', KEYS[3])
                 struck = 1
             end
             if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end

@@ -34,13 +34,11 @@ struct ClusterCommand: AsyncParsableCommand {
         let prefix = cluster.prefix
         let table: ClusterTable
         do {
-            table = try await RedisClient.withConnection(redis) { client in
-                let rows = try await ClusterReader(client: client, prefix: prefix).nodes()
+            table = try await ClusterReader.withServer(in: cluster) { reader in
+                let rows = try await reader.nodes()
                 var rates: [NodeID: Double] = [:]
                 for row in rows {
-                    let key = ClusterKeys(prefix: prefix).series(of: row.node)
-                    rates[row.node] = Self.rate(
-                        try await client.send("XREVRANGE", .string(key), "+", "-", "COUNT", "11").array ?? [])
+                    rates[row.node] = Self.rate(try await reader.series(of: row.node, count: 11))
                 }
                 return ClusterTable(prefix: prefix, rows: rows, rates: rates)
             }

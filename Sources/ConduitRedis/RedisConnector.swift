@@ -33,6 +33,14 @@ enum RedisConnector {
         settings.minimumTLSVersion = .tlsv12
         settings.certificateVerification = tls.verify ? .fullVerification : .none
         if let file = tls.caFile { settings.trustRoots = .file(file) }
+        do throws(RedisTLSProblem) {
+            if let identity = try tls.clientIdentity() {
+                settings.certificateChain = identity.chain.map { .certificate($0) }
+                settings.privateKey = .privateKey(identity.key)
+            }
+        } catch {
+            throw RedisError(.tls, "the \(error.isAboutKey ? "key" : "certificate") for Redis \(error.message)")
+        }
         do {
             return try NIOSSLContext(configuration: settings)
         } catch {

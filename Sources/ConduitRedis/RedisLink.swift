@@ -48,6 +48,8 @@ package final class RedisLink {
     package var onUnsubscribed: ((ByteBuffer) -> Void)?
     /// Redis refused one SUBSCRIBE with all of its channels, as an ACL does.
     package var onSubscribeRefused: (([String], RedisError) -> Void)?
+    /// Channels that the server took away, as a Cluster does with those of a slot that moved.
+    package var onChannelsLost: (([String]) -> Void)?
     /// All replies of one read have been handed out: a good moment to pass on what they brought.
     package var onReadComplete: (() -> Void)?
 

@@ -75,7 +75,7 @@ import Testing
             #expect(try await redis.redisCLI("HLEN", ClusterKeys(prefix: "conduit").members(of: room)) == "2")
         }
         try await eventually { try await redis.redisCLI("ZCARD", "conduit:nodes") == "2" }
-        #expect(try await redis.redisCLI("EXISTS", "conduit:node:c:rooms", "conduit:claim:c") == "0")
+        #expect(try await redis.redisCLI("EXISTS", "conduit:node:c:rooms", "conduit:claim:{conduit:nodes}:c") == "0")
         let events = try await redis.redisCLI("XRANGE", "conduit:events", "-", "+")
         #expect(events.components(of: "node_down") == 1, "exactly one claims it")
     }
@@ -88,7 +88,7 @@ import Testing
         let ghost = try #require(NodeID("ghost"))
         let member = Member(client: try #require(ClientID("ghost.g")), user: nil, node: ghost, joinedAt: 1)
         let json = String(buffer: MemberCodec.encode(member))
-        try await redis.redisCLI("SET", "conduit:claim:ghost", "dead", "PX", "1500")
+        try await redis.redisCLI("SET", "conduit:claim:{conduit:nodes}:ghost", "dead", "PX", "1500")
         try await redis.redisCLI("HSET", "conduit:members:{lobby}", "ghost/ghost.g", json)
         try await redis.redisCLI("SADD", "conduit:node:ghost:rooms", "lobby")
         try await redis.redisCLI("ZADD", "conduit:nodes", "1000", "ghost")

@@ -121,8 +121,9 @@ import Testing
         try await b.connected()
         try await eventually { b.sink.received(.room(lobby)).count >= 51 }
         #expect(b.sink.received(.room(lobby)) == (0...50).map { "{\"n\":\($0)}" })
-        try await eventually { b.sink.observed(lobby, "room_state").count == 2 }
-        #expect(b.sink.observed(lobby, "room_state")[1].contains("live"))
+        try await eventually { b.sink.observed(lobby, "room_state").count == 3 }
+        #expect(b.sink.observed(lobby, "room_state")[1].contains("catching_up"))
+        #expect(b.sink.observed(lobby, "room_state")[2].contains("live"))
         #expect(try await redis.subscribers(a, lobby) == 2, "both listen again")
         let statistics = await a.bridge.statistics()
         #expect(statistics.reconnects >= 2)

@@ -133,15 +133,18 @@ final class TestNode: Sendable {
         return configuration
     }
 
-    init(_ name: String, _ configuration: ClusterConfiguration, shards: Int = 2) throws {
+    /// Three loops that nobody else uses: nodes made one after the other have one each, which a test may block.
+    private static let ownLoops = MultiThreadedEventLoopGroup(numberOfThreads: 3)
+
+    init(_ name: String, _ configuration: ClusterConfiguration, shards: Int = 2, ownLoop: Bool = false) throws {
         guard let id = NodeID(name) else { throw NeverHappened.badName(name) }
         self.id = id
         sink = RecordingSink(shardCount: shards)
         var logger = Logger(label: name)
         logger.logLevel = .critical
         bridge = BridgeRef(
-            node: id, configuration: configuration, eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
-            logger: logger)
+            node: id, configuration: configuration,
+            eventLoop: ownLoop ? Self.ownLoops.next() : MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
         sink.attach(bridge)
         bridge.start(sink: sink)
     }

@@ -34,8 +34,18 @@ import Testing
             ("", .noScheme),
             ("localhost:6379", .noScheme),
             ("http://h", .unknownScheme("http")),
-            ("redis+sentinel://a:1,b:2/mymaster", .notSupportedYet(scheme: "redis+sentinel")),
-            ("redis+cluster://a:1", .notSupportedYet(scheme: "redis+cluster")),
+            ("redis+sentinel://a:1,b:2", .masterNameMissing),
+            ("redis+sentinel://a:1,b:2/", .masterNameMissing),
+            ("redis+sentinel://a:1/my%20master", .invalidMasterName),
+            ("redis+sentinel://a:1/my/master", .invalidMasterName),
+            ("redis+sentinel:///m", .hostMissing),
+            ("redis+sentinel://a,/m", .hostMissing),
+            ("redis+sentinel://a:1,b:x/m", .invalidPort),
+            ("redis+cluster://", .hostMissing),
+            ("redis+cluster://a:1,,b", .hostMissing),
+            ("redis+cluster://a/1", .databaseNotSupported),
+            ("redis+cluster://" + (0..<65).map { "h\($0)" }.joined(separator: ","), .tooManyHosts),
+            ("redis+unix:///a", .unknownScheme("redis+unix")),
             ("redis://", .hostMissing),
             ("redis://:6379", .hostMissing),
             ("redis://u:p@", .hostMissing),
@@ -66,6 +76,46 @@ import Testing
     func saysWhatIsWrong(text: String, error: RedisURLError) {
         #expect(throws: error) { try RedisURL(text) }
         #expect(!error.description.isEmpty)
+    }
+
+    @Test func readsSentinelsAndClusters() throws {
+        let sentinel = try RedisURL("redis+sentinel://u:pw@a,b:1,[::1]:2,a/my-master.1")
+        #expect(
+            sentinel.topology
+                == .sentinel(
+                    master: "my-master.1",
+                    sentinels: [.host("a", port: 26379), .host("b", port: 1), .host("::1", port: 2)]))
+        #expect(!sentinel.usesTLS && sentinel.username == "u" && sentinel.password == "pw")
+        #expect("\(sentinel)" == "redis+sentinel://u:***@a:26379,b:1,[::1]:2/my-master.1")
+        let cluster = try RedisURL("rediss+cluster://:pw@a:1,b")
+        #expect(cluster.topology == .cluster(seeds: [.host("a", port: 1), .host("b", port: 6379)]))
+        #expect(cluster.usesTLS)
+        #expect("\(cluster)" == "rediss+cluster://:***@a:1,b:6379")
+    }
+
+    @Test(
+        arguments: [
+            ("redis://a", ["redis://a:6379"]),
+            ("redis://a,redis://b:1, rediss://:p,q@c", ["redis://a:6379", "redis://b:1", "rediss://:***@c:6379"]),
+            (
+                "redis+sentinel://a,b/m,redis+sentinel://a,b/n",
+                ["redis+sentinel://a:26379,b:26379/m", "redis+sentinel://a:26379,b:26379/n"]
+            ),
+            ("redis+cluster://a,b,unix:///r.sock", ["redis+cluster://a:6379,b:6379", "unix:///r.sock"]),
+        ])
+    func readsListsOfServers(text: String, servers: [String]) throws {
+        #expect(try RedisURL.list(text).map(\.description) == servers)
+    }
+
+    @Test(
+        arguments: [
+            ("redis://a,redis://a:6379", .sameServerTwice), ("redis://a,", .severalHosts),
+            ("redis://a,b", .severalHosts),
+            ("redis://a,redis://", .hostMissing), ("redis://a,http://b", .unknownScheme("http")),
+            (",redis://a", .noScheme),
+        ] as [(String, RedisURLError)])
+    func saysWhatIsWrongWithAList(text: String, error: RedisURLError) {
+        #expect(throws: error) { try RedisURL.list(text) }
     }
 
     @Test func noTextShowsThePassword() throws {

@@ -68,7 +68,9 @@ private func problems(
             redis.url= redis.prefix=conduit redis.username= redis.password= redis.connect-timeout=2s \
             redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
             redis.outbox-age=30s redis.publish-hold-us=500 redis.ring-bytes=16777216 \
-            redis.ring-age=60s redis.position-check=5s redis.unsubscribe-linger=2s redis.tls.ca-file= \
+            redis.ring-age=60s redis.position-check=5s redis.unsubscribe-linger=2s \
+            redis.sentinel-username= redis.sentinel-password= redis.tls-ca= redis.tls-certificate= redis.tls-key= \
+            redis.tls.ca-file= \
             redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
@@ -90,7 +92,7 @@ private func problems(
         "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
-        "redis.url": ("redis://:pw@[::1]:6380/0", "redis+cluster://a"), "redis.prefix": ("shop:prod", "a{b}"),
+        "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
         "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
@@ -101,6 +103,9 @@ private func problems(
         "rooms.default.inbox": ("false", "yes"), "redis.ring-bytes": ("0", "16M"), "redis.ring-age": ("0", "2h"),
         "redis.position-check": ("1s", "0s"), "redis.publish-hold-us": ("0", "10001"),
         "redis.unsubscribe-linger": ("1s", "999ms"),
+        "redis.sentinel-username": ("", "a\u{7}"), "redis.sentinel-password": ("x", "a\nb"),
+        "redis.tls-ca": ("/proc/self/stat", "a\u{0}"), "redis.tls-certificate": ("", "a\u{0}"),
+        "redis.tls-key": ("", "a\u{0}"),
         "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
         "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
@@ -128,7 +133,9 @@ private func problems(
         ("redis://h", true), ("redis://h:1/0", true), ("rediss://u:p%40x@h.example:6379", true),
         ("unix:///run/r.sock", true),
         ("redis://", false), ("redis://h:0", false), ("redis://h/x", false), ("http://h", false), ("h:6379", false),
-        ("redis+sentinel://a,b/m", false), ("redis://a,b", false), ("unix://x", false), ("redis://[::1", false),
+        ("redis+sentinel://a,b/m", true), ("rediss+cluster://u:p@a,b:7", true), ("redis://a,redis://b", true),
+        ("redis+sentinel://a,b", false), ("redis+cluster://a/1", false), ("redis://a,b", false),
+        ("redis://a,redis://a", false), ("unix://x", false), ("redis://[::1", false),
     ])
     func redisURLsAreCheckedByShape(url: String, good: Bool) throws {
         #expect((ConfigurationKey.named("redis.url")?.parse(.text(url)) != nil) == good)
@@ -302,8 +309,10 @@ private func problems(
             "limits (file \(file.path)): this is a group of settings, not a setting",
             "http.port (file \(file.path)): [\"1\", \"2\"] is not allowed; allowed: a whole number from 0 to 65535",
             "http.port (--port): \"99999\" is not allowed; allowed: a whole number from 0 to 65535",
-            "redis.url (file \(file.path)): redis+sentinel:// is not supported yet: use redis://, rediss:// or unix://; "
-                + "allowed: redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, or empty",
+            "redis.url (file \(file.path)): the name of the master is missing: redis+sentinel://host:26379,host:26379/name; "
+                + "allowed: redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, "
+                + "redis+sentinel://host[:port],…/master, redis+cluster://host[:port],…, "
+                + "several of them separated by commas, or empty",
             "log.level (environment CONDUIT_LOG_LEVEL): \"loud\" is not allowed; allowed: "
                 + "trace, debug, info, notice, warning, error, critical",
             "heartbeat.timeout (environment CONDUIT_HEARTBEAT_TIMEOUT): "
@@ -375,6 +384,14 @@ private func problems(
                 ])
         #expect(problems(["CONDUIT_REDIS_USERNAME": "u"]).count == 1)
         #expect(problems(["CONDUIT_REDIS_TLS_CA_FILE": "/nowhere"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_TLS_CA": "/nowhere"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_SENTINEL_USERNAME": "u"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_TLS_KEY": "/nowhere"]).count == 1)
+        #expect(
+            problems(["CONDUIT_REDIS_TLS_KEY": "/nowhere", "CONDUIT_REDIS_TLS_CERTIFICATE": "/nowhere"]) == [
+                "redis.tls-certificate (environment CONDUIT_REDIS_TLS_CERTIFICATE): "
+                    + "\"/nowhere\" is no readable PEM file with certificates"
+            ])
         #expect(problems(["CONDUIT_LIMITS_PENDING_BYTES": "2048"]).count == 1)
         #expect(problems(["CONDUIT_HTTP_PORT": "8181"]).count == 1)
     }

@@ -88,9 +88,13 @@ extension ConfigurationKey {
         ConfigurationKey(
             "redis.url",
             .text(
-                allowed: "redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, or empty",
+                allowed: "redis://[user:password@]host[:port], rediss://…, unix:///path/to/socket, "
+                    + "redis+sentinel://host[:port],…/master, redis+cluster://host[:port],…, "
+                    + "several of them separated by commas, or empty",
                 check: isRedisURL),
-            default: "", secret: true, "Redis that joins the nodes into a cluster; empty runs this node alone."),
+            default: "", secret: true,
+            "Redis that joins the nodes into a cluster; several are independent servers that share the rooms; "
+                + "empty runs this node alone."),
         ConfigurationKey(
             "redis.prefix", .text(allowed: "1 to 64 visible ASCII characters, without { } %", check: isPrefix),
             default: "conduit", "Begins the name of every Redis key and channel; the same on all nodes of a cluster."),
@@ -122,10 +126,10 @@ extension ConfigurationKey {
         ),
         ConfigurationKey(
             "redis.ring-bytes", .integer(0...1_073_741_824), default: "16777216",
-            "Bytes of its own messages that a node keeps, to repair what other nodes missed."),
+            "Bytes of sent messages that a node remembers, to give them again to a node that missed them; 0 for none."),
         ConfigurationKey(
             "redis.ring-age", .duration(0...3_600_000), default: "60s",
-            "How long a node keeps its own messages, to repair what other nodes missed."),
+            "How long sent messages are remembered for nodes that missed them."),
         ConfigurationKey(
             "redis.position-check", .duration(100...600_000), default: "5s",
             "How often the positions of ordered rooms are compared with their logs."),
@@ -133,8 +137,23 @@ extension ConfigurationKey {
             "redis.unsubscribe-linger", .duration(1_000...3_600_000), default: "2s",
             "How long a room stays subscribed after its last local member left."),
         ConfigurationKey(
-            "redis.tls.ca-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "redis.sentinel-username", .text(allowed: "text without control characters", check: isPlain), default: "",
+            "User of the Sentinels themselves, where they ask for one."),
+        ConfigurationKey(
+            "redis.sentinel-password", .text(allowed: "text without control characters", check: isPlain), default: "",
+            secret: true, "Password of the Sentinels themselves, where they ask for one."),
+        ConfigurationKey(
+            "redis.tls-ca", .text(allowed: "a path, or empty", check: isPlain), default: "",
             "Certificates (PEM) that vouch for Redis with rediss://; empty takes the system's."),
+        ConfigurationKey(
+            "redis.tls-certificate", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "This node's own certificate (PEM), for a Redis that asks for one; needs redis.tls-key."),
+        ConfigurationKey(
+            "redis.tls-key", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "The key (PEM) of redis.tls-certificate."),
+        ConfigurationKey(
+            "redis.tls.ca-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "The older name of redis.tls-ca."),
         ConfigurationKey(
             "redis.tls.verify", .boolean, default: "true", "Whether the certificate of Redis is verified."),
     ]
@@ -228,6 +247,6 @@ extension ConfigurationKey {
     @Sendable private static func isOrigin(_ text: String) -> Bool { OriginPolicy.isValid(entry: text) }
 
     @Sendable private static func isRedisURL(_ text: String) -> Bool {
-        text.isEmpty || (text.utf8.count <= 4096 && (try? RedisURL(text)) != nil)
+        text.isEmpty || (text.utf8.count <= 4096 && (try? RedisURL.list(text)) != nil)
     }
 }

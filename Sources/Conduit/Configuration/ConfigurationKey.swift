@@ -112,6 +112,7 @@ extension ConfigurationKey {
             }
         case (.choice(let words), .text(let text)): return words.contains(text) ? .text(text) : nil
         case (.text(_, let check), .text(let text)): return check(text) ? .text(text) : nil
+        case (.text, .list(let items)) where name == "redis.url": return parse(.text(items.joined(separator: ",")))
         case (.list(_, let check), .list(let items)): return items.allSatisfy(check) ? .list(items) : nil
         case (.list, .text(let text)):
             let items = text.split(separator: ",").map { $0.trimmed }.filter { !$0.isEmpty }

@@ -37,6 +37,7 @@ extension ConfigurationKey {
         let shown: String
         switch raw {
         case .text(let text) where name == "redis.url": shown = Self.redisComplaint(text)
+        case .list(let items) where name == "redis.url": shown = Self.redisComplaint(items.joined(separator: ","))
         case _ where isSecret: shown = "this value is not allowed"
         case .text(let text): shown = Self.quoted(text) + " is not allowed"
         case .list(let items): shown = "[" + items.map(Self.quoted).joined(separator: ", ") + "] is not allowed"
@@ -47,7 +48,7 @@ extension ConfigurationKey {
     /// Says which part of a URL is wrong; the words of `RedisURLError` never repeat the URL.
     private static func redisComplaint(_ text: String) -> String {
         do throws(RedisURLError) {
-            _ = try RedisURL(text)
+            _ = try RedisURL.list(text)
             return "this value is too long"
         } catch {
             return "\(error)"

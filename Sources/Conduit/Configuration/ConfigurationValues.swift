@@ -77,6 +77,12 @@ package struct ConfigurationValues: Sendable {
         return value
     }
 
+    /// Text that isn't empty.
+    package func given(_ name: String) -> String? {
+        let value = text(name)
+        return value.isEmpty ? nil : value
+    }
+
     /// A list.
     package func list(_ name: String) -> [String] {
         guard case .list(let value)? = values[name] else { preconditionFailure("\(name) is no list") }

@@ -97,7 +97,9 @@ extension NodeConfiguration {
 
     private static func cluster(_ values: ConfigurationValues) -> ClusterConfiguration {
         var cluster = ClusterConfiguration()
-        cluster.redis = redis(values)
+        let servers = redis(values)
+        cluster.redis = servers.first
+        cluster.furtherRedis = Array(servers.dropFirst())
         cluster.prefix = values.text("redis.prefix")
         cluster.heartbeatMilliseconds = Int64(values.milliseconds("cluster.heartbeat"))
         cluster.leaseMilliseconds = Int64(values.milliseconds("cluster.lease"))
@@ -116,23 +118,31 @@ extension NodeConfiguration {
         return cluster
     }
 
-    private static func redis(_ values: ConfigurationValues) -> RedisConfiguration? {
-        guard let url = try? RedisURL(values.text("redis.url")) else { return nil }
+    private static func redis(_ values: ConfigurationValues) -> [RedisConfiguration] {
+        ((try? RedisURL.list(values.text("redis.url"))) ?? []).map { redis($0, values) }
+    }
+
+    private static func redis(_ url: RedisURL, _ values: ConfigurationValues) -> RedisConfiguration {
         var redis = RedisConfiguration(url)
         let username = values.text("redis.username")
         let password = values.text("redis.password")
         if !username.isEmpty { redis.username = username }
         if !password.isEmpty { redis.password = password }
-        if redis.tls != nil {
-            let authorities = values.text("redis.tls.ca-file")
-            redis.tls = .init(
-                caFile: authorities.isEmpty ? nil : authorities, verify: values.boolean("redis.tls.verify"))
-        }
+        redis.sentinelUsername = values.given("redis.sentinel-username")
+        redis.sentinelPassword = values.given("redis.sentinel-password")
+        if redis.tls != nil { redis.tls = redisTLS(values) }
         redis.connectTimeout = .milliseconds(Int64(values.milliseconds("redis.connect-timeout")))
         redis.commandTimeout = .milliseconds(Int64(values.milliseconds("redis.command-timeout")))
         redis.reconnectMin = .milliseconds(Int64(values.milliseconds("redis.reconnect-min")))
         redis.reconnectMax = .milliseconds(Int64(values.milliseconds("redis.reconnect-max")))
         return redis
+    }
+
+    private static func redisTLS(_ values: ConfigurationValues) -> RedisConfiguration.TLS {
+        RedisConfiguration.TLS(
+            caFile: values.given("redis.tls-ca") ?? values.given("redis.tls.ca-file"),
+            certificateFile: values.given("redis.tls-certificate"), keyFile: values.given("redis.tls-key"),
+            verify: values.boolean("redis.tls.verify"))
     }
 
     private static func admin(_ values: ConfigurationValues) -> AdminConfiguration {
@@ -208,8 +218,8 @@ extension NodeConfiguration {
 
     private static func findContradictionsOfRedis(in values: inout ConfigurationValues) {
         let url = values.text("redis.url")
-        let authority = url.split(separator: "/", omittingEmptySubsequences: false).dropFirst(2).first ?? ""
-        if authority.contains("@"), values.isSet("redis.password") || values.isSet("redis.username") {
+        let named = ((try? RedisURL.list(url)) ?? []).contains { $0.username != nil || $0.password != nil }
+        if named, values.isSet("redis.password") || values.isSet("redis.username") {
             values.contradiction(
                 "redis.password", "redis.username", "redis.url",
                 message: "redis.url names a user or password already; give them in one place")
@@ -218,9 +228,23 @@ extension NodeConfiguration {
             values.contradiction(
                 "redis.username", "redis.password", message: "redis.username needs redis.password")
         }
-        let authorities = values.text("redis.tls.ca-file")
-        if !authorities.isEmpty, !FileManager.default.isReadableFile(atPath: authorities) {
-            values.contradiction("redis.tls.ca-file", message: "\(ConfigurationKey.quoted(authorities)) can't be read")
+        if values.given("redis.sentinel-username") != nil, values.given("redis.sentinel-password") == nil {
+            values.contradiction(
+                "redis.sentinel-username", "redis.sentinel-password",
+                message: "redis.sentinel-username needs redis.sentinel-password")
+        }
+        for key in ["redis.tls-ca", "redis.tls.ca-file"] {
+            guard let file = values.given(key), !FileManager.default.isReadableFile(atPath: file) else { continue }
+            values.contradiction(key, message: "\(ConfigurationKey.quoted(file)) can't be read")
+        }
+        let names = ["redis.tls-certificate", "redis.tls-key"]
+        for (name, other) in zip(names, names.reversed()) where values.given(name) != nil && values.given(other) == nil
+        {
+            values.contradiction(name, other, message: "\(name) needs \(other)")
+        }
+        if let problem = redisTLS(values).clientCertificateProblem() {
+            let name = names[problem.isAboutKey ? 1 : 0]
+            values.contradiction(name, message: "\(ConfigurationKey.quoted(values.text(name))) \(problem.message)")
         }
     }
 }

@@ -44,7 +44,8 @@ public struct NodeConfiguration: Sendable {
     /// Joins the cluster of a Redis; without this a node is alone.
     ///
     /// - Parameters:
-    ///   - url: `redis://[user:password@]host[:port]`, `rediss://…` or `unix:///path`.
+    ///   - url: `redis://[user:password@]host[:port]`, `rediss://…` or `unix:///path`; several, separated by commas, are
+    ///     independent servers over which the rooms are spread.
     ///   - prefix: begins every key and channel; the same on all nodes of a cluster.
     /// - Throws: what is wrong with the URL or the prefix.
     public mutating func joinCluster(redisURL url: String, prefix: String = "conduit") throws(ConfigurationError) {
@@ -54,6 +55,7 @@ public struct NodeConfiguration: Sendable {
         ]
         let read = try NodeConfiguration.load(overrides: overrides, environment: [:])
         cluster.redis = read.cluster.redis
+        cluster.furtherRedis = read.cluster.furtherRedis
         cluster.prefix = read.cluster.prefix
     }
 

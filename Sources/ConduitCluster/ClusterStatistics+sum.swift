@@ -1,0 +1,48 @@
+import ConduitTelemetry
+
+extension ClusterStatus {
+    /// The worst of what the bridges of a node say: one that is away is what its operator must hear of.
+    static func worst(of all: [ClusterStatus]) -> ClusterStatus {
+        var worst: ClusterStatus?
+        for status in all {
+            switch (worst, status) {
+            case (.degraded(let since)?, .degraded(let other)): worst = .degraded(since: min(since, other))
+            case (.degraded?, _): break
+            case (_, .degraded), (.connected?, .connecting), (.alone?, _), (nil, _): worst = status
+            case (.connecting?, _), (.connected?, _): break
+            }
+        }
+        return worst ?? .alone
+    }
+}
+
+extension ClusterStatistics {
+    /// What the bridges of one node have counted, together.
+    static func sum(_ all: [ClusterStatistics]) -> ClusterStatistics {
+        guard var sum = all.first else { return ClusterStatistics() }
+        for other in all.dropFirst() { sum.add(other) }
+        sum.status = .worst(of: all.map(\.status))
+        return sum
+    }
+
+    private mutating func add(_ other: ClusterStatistics) {
+        relayPublished &+= other.relayPublished
+        relayReceived &+= other.relayReceived
+        relayDropped.merge(other.relayDropped) { $0 &+ $1 }
+        relayGaps &+= other.relayGaps
+        relayDuplicates &+= other.relayDuplicates
+        channelsMoved &+= other.channelsMoved
+        healed &+= other.healed
+        unrecoverable &+= other.unrecoverable
+        orderedPublished &+= other.orderedPublished
+        orderedDuplicates &+= other.orderedDuplicates
+        subscriptions += other.subscriptions
+        presenceMembers += other.presenceMembers
+        redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)
+        reconnects &+= other.reconnects
+        outboxBytes += other.outboxBytes
+        // Nodes that are seen on every server.
+        nodes = min(nodes, other.nodes)
+        relay.merge(other.relay)
+    }
+}

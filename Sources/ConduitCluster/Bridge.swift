@@ -89,6 +89,21 @@ final class Bridge {
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
 
+    // Ordered rooms.
+    var ordered = OrderedRooms()
+    var orderedPublishes: OrderedPublishes
+    var orderedJoins: OrderedJoins
+    var orderedLag = OrderedLag()
+    /// Rooms with joins of this turn.
+    var orderedToAdmit: Set<RoomName> = []
+    /// Rooms whose positions are still to be compared.
+    var orderedToCheck: [RoomName] = []
+    var orderedCheckedAt: Int64 = 0
+    var orderedTouchedAt: Int64 = 0
+    var orderedComplainedAt: Int64 = -10_000
+    /// Histories that are being read.
+    var histories = 0
+
     // Presence.
     var presence: PresenceTable
     var diffs: PresenceDiffCoalescer
@@ -172,6 +187,8 @@ final class Bridge {
         self.recent = RecentMessages(
             byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
         self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
+        self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
+        self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
         self.presence = PresenceTable(own: node)
         self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
         self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)
@@ -246,6 +263,7 @@ final class Bridge {
         unsubscribeIdle(now: now)
         interest.retryRefused(now: now)
         checkSubscribing(now: now)
+        tickOrdered(now: now)
         if let again = assertAgainAt, again <= now, assertion == nil, canAssert, !isLeaving { assertEverything() }
         if case .greeting(let until) = phase, until <= now { becomeLive() }
         needsFlush()
@@ -305,6 +323,8 @@ final class Bridge {
         flushPresence()
         flushRelay(isUrgent: isUrgent)
         subscribeWanted()
+        admitNewcomers()
+        flushOrdered()
         pump()
         handOff.flush(to: sink)
         guard !handedOff.isEmpty else { return }

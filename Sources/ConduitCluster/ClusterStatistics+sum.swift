@@ -34,6 +34,10 @@ extension ClusterStatistics {
         unrecoverable &+= other.unrecoverable
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
+        healed &+= other.healed
+        unrecoverable &+= other.unrecoverable
+        orderedPublished &+= other.orderedPublished
+        orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions
         presenceMembers += other.presenceMembers
         redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)

@@ -51,7 +51,9 @@ struct FaultRun {
         }
         let (isTrue, wrong) = await Self.firstTrue(within: .seconds(20)) { try await traffic.comparePresence() }
         guard isTrue != nil else {
-            throw NodeProcess.Failure(description: "presence is wrong to begin with: \(wrong.joined(separator: "; "))")
+            throw NodeProcess.Failure(
+                description: "presence is wrong to begin with: \(wrong.joined(separator: "; ")); "
+                    + "\(try await traffic.query { $0.notes })")
         }
         let calmFrom = try await traffic.query {
             $0.judge.everybodyIsOwed(from: FaultTraffic.now)

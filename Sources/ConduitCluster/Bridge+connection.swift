@@ -48,6 +48,7 @@ extension Bridge {
         let wasLive = phase == .live
         if which == "subscriptions" {
             for topic in interest.connectionLost() { tracker.pause(topic) }
+            orderedSubscriptionsLost()
             presence.connectionLost()
             snapshots.clear()
             for room in Array(presence.rooms) where interest.state(of: .room(room)) == nil { forget(room) }
@@ -81,10 +82,11 @@ extension Bridge {
         lostAt = wall
         status.value = .degraded(since: wall)
         tellRooms(.degraded)
+        ordered.allAreTold()
     }
 
     func tellRooms(_ state: RoomState) {
-        for case .room(let room) in interest.topics {
+        for case .room(let room) in interest.topics where state == .degraded || !ordered.contains(room) {
             let mask = interest.shards(of: .room(room))
             if mask != 0 { handOff.add(.observers(room, EventEncoder.roomState(state, room: room)), to: mask) }
         }
@@ -118,6 +120,7 @@ extension Bridge {
             if interest.confirmed(topic, now: now) {
                 // Before any message that came behind the confirmation.
                 answerAwaited(room)
+                orderedConfirmed(room)
                 requestSnapshot(room)
             }
         case .user: interest.confirmed(topic, now: now)
@@ -238,6 +241,7 @@ extension Bridge {
             }
             owesLive = true
             tellLive()
+            tellOrderedLive()
         }
         hasBeenLive = true
         toldDegraded = false

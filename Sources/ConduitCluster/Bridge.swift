@@ -89,10 +89,29 @@ final class Bridge {
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
 
+    // Ordered rooms.
+    var ordered = OrderedRooms()
+    var orderedPublishes: OrderedPublishes
+    var orderedJoins: OrderedJoins
+    var orderedLag = OrderedLag()
+    /// Rooms with joins of this turn.
+    var orderedToAdmit: Set<RoomName> = []
+    /// Rooms whose positions are still to be compared.
+    var orderedToCheck: [RoomName] = []
+    var orderedCheckedAt: Int64 = 0
+    var orderedTouchedAt: Int64 = 0
+    var orderedComplainedAt: Int64 = -10_000
+    /// Histories that are being read.
+    var histories = 0
+
     // Presence.
     var presence: PresenceTable
-    var diffs = PresenceDiffCoalescer()
+    var diffs: PresenceDiffCoalescer
     var diffTimer = false
+    /// Places in rosters of members whose connections broke.
+    var grace = PresenceGrace()
+    /// What keeps rosters right.
+    var care: PresenceCare
     var presenceTurn: [RoomName: PresenceTurn] = [:]
     /// Members who left and whose HDEL isn't confirmed.
     var tombstones = Tombstones()
@@ -174,7 +193,11 @@ final class Bridge {
         self.recent = RecentMessages(
             byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
         self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
+        self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
+        self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
         self.presence = PresenceTable(own: node)
+        self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
+        self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)
         self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
         if var redis = configuration.redis {
             redis.clientName = redis.clientName ?? "conduit-\(node)"
@@ -244,9 +267,11 @@ final class Bridge {
         catchUpTick(now: now)
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
+        tendPresence(now: now)
         unsubscribeIdle(now: now)
         interest.retryRefused(now: now)
         checkSubscribing(now: now)
+        tickOrdered(now: now)
         if let again = assertAgainAt, again <= now, assertion == nil, canAssert, !isLeaving { assertEverything() }
         if case .greeting(let until) = phase, until <= now { becomeLive() }
         needsFlush()
@@ -266,6 +291,7 @@ final class Bridge {
                 joined(room, shard: shard)
                 localJoined(member, room)
             case .left(let room, let client, let reason):
+                if keepsPlace(of: client, in: room, reason, shard: shard) { continue }
                 localLeft(client, room, reason)
                 interest.left(.room(room), shard: shard, now: now)
                 if interest.state(of: .room(room)) == nil {
@@ -305,6 +331,8 @@ final class Bridge {
         flushPresence()
         flushRelay(isUrgent: isUrgent)
         subscribeWanted()
+        admitNewcomers()
+        flushOrdered()
         pump()
         handOff.flush(to: sink)
         guard !handedOff.isEmpty else { return }

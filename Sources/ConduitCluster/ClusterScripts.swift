@@ -77,5 +77,5 @@ struct ClusterScript {
             return 0
             """)
 
-    static let all = [members, heartbeat, claim, strikeOff, identify, release]
+    static let all = [members, heartbeat, claim, strikeOff, identify, release, orderedPublish, orderedRead]
 }

@@ -95,7 +95,7 @@ private final class OrderedTraffic: Sendable {
     }
 
     private func texts(_ frames: [String]) -> [String] {
-        frames.compactMap { $0.split(separator: "\"").dropFirst(2).first.map(String.init) }
+        frames.compactMap { $0.split(separator: "\"").dropFirst(3).first.map(String.init) }
     }
 
     /// Nothing acknowledged is lost, nothing comes twice, everybody reads the same order; who comes back gets the same.

@@ -23,6 +23,7 @@ extension Bridge {
         subscribingSince = now
         loadScripts()
         probesBack = probesSent
+        probeTimes = []
         // This node's own channels first: Redis confirms in order.
         let own = [keys.channel(.everyone), keys.channel(.control), keys.channel(.node(node))]
         subscriptions.subscribe(own)

@@ -103,15 +103,20 @@ extension Bridge {
         heartbeat()
     }
 
+    /// A ping may take this long however often it is sent, in milliseconds: a busy machine isn't a dead subscription.
+    private static let probeMilliseconds: Int64 = 1_000
+
     /// Pings this node through Redis: the answer must come over the subscriptions.
     private func probe() {
         guard phase == .live || phase == .asserting, let subscriptions else { return }
-        if probesSent - probesBack >= 3 {
+        if probesSent - probesBack >= 3, let oldest = probeTimes.first, now - oldest.time >= Self.probeMilliseconds {
             probesBack = probesSent
+            probeTimes = []
             subscriptions.forceReconnect(reason: "three probes did not come back")
             return
         }
         probesSent += 1
+        if probeTimes.count >= 1_024 { probeTimes.removeFirst() }
         probeTimes.append((probesSent, now))
         let number = probesSent
         var writer = NodeEnvelopeWriter()

@@ -82,6 +82,9 @@ final class Bridge {
     /// When everything was forgotten that the tracker knew.
     var forgottenAt: Int64 = 0
     var trackerResets: UInt64 = 0
+    /// Milliseconds in which this loop has worked.
+    var awake: Int64 = 0
+    var lastTick: Int64 = 0
     /// Rooms are to be told that they are live when nobody owes an answer.
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
@@ -103,8 +106,12 @@ final class Bridge {
 
     // Presence.
     var presence: PresenceTable
-    var diffs = PresenceDiffCoalescer()
+    var diffs: PresenceDiffCoalescer
     var diffTimer = false
+    /// Places in rosters of members whose connections broke.
+    var grace = PresenceGrace()
+    /// What keeps rosters right.
+    var care: PresenceCare
     var presenceTurn: [RoomName: PresenceTurn] = [:]
     /// Members who left and whose HDEL isn't confirmed.
     var tombstones = Tombstones()
@@ -183,6 +190,8 @@ final class Bridge {
         self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
         self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
         self.presence = PresenceTable(own: node)
+        self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
+        self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)
         self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
         if var redis = configuration.redis {
             redis.clientName = redis.clientName ?? "conduit-\(node)"
@@ -250,6 +259,7 @@ final class Bridge {
         catchUpTick(now: now)
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
+        tendPresence(now: now)
         unsubscribeIdle(now: now)
         interest.retryRefused(now: now)
         checkSubscribing(now: now)
@@ -273,6 +283,7 @@ final class Bridge {
                 joined(room, shard: shard)
                 localJoined(member, room)
             case .left(let room, let client, let reason):
+                if keepsPlace(of: client, in: room, reason, shard: shard) { continue }
                 localLeft(client, room, reason)
                 interest.left(.room(room), shard: shard, now: now)
                 if interest.state(of: .room(room)) == nil {

@@ -37,10 +37,14 @@ package struct NodeSend: Sendable {
 
 /// An entry of ``NodeEnvelope/Kind/presence``: 1 byte, then
 /// for 1 (joined) the member's JSON as it stands in Redis,
-/// for 2 (left) 1 byte reason (1 left, 2 disconnected, 3 node lost) and the client id.
+/// for 2 (left) 1 byte reason (1 left, 2 disconnected, 3 node lost) and the client id,
+/// for 3 (the digest of the origin's members) 4 bytes count and 8 bytes hash,
+/// for 4 (the origin keeps a node's members differently from their digest) the node id.
 package enum PresenceNews: Sendable, Hashable {
     case joined(Member)
     case left(ClientID, LeaveReason)
+    case digest(PresenceDigest)
+    case differs(NodeID)
 
     private static let reasons: [LeaveReason] = [.left, .disconnected, .nodeLost]
 
@@ -56,6 +60,14 @@ package enum PresenceNews: Sendable, Hashable {
                 let client = ClientID(String(buffer: buffer))
             else { return nil }
             self = .left(client, Self.reasons[Int(number) - 1])
+        case 3:
+            guard let count = buffer.readInteger(as: UInt32.self), let hash = buffer.readInteger(as: UInt64.self),
+                buffer.readableBytes == 0
+            else { return nil }
+            self = .digest(PresenceDigest(count: Int(count), hash: hash))
+        case 4:
+            guard let node = NodeID(String(buffer: buffer)) else { return nil }
+            self = .differs(node)
         default: return nil
         }
     }
@@ -70,6 +82,13 @@ package enum PresenceNews: Sendable, Hashable {
             buffer.writeInteger(2 as UInt8)
             buffer.writeInteger(UInt8(clamping: (Self.reasons.firstIndex(of: reason) ?? 0) + 1))
             buffer.writeString(client.rawValue)
+        case .digest(let digest):
+            buffer.writeInteger(3 as UInt8)
+            buffer.writeInteger(UInt32(clamping: digest.count))
+            buffer.writeInteger(digest.hash)
+        case .differs(let node):
+            buffer.writeInteger(4 as UInt8)
+            buffer.writeString(node.rawValue)
         }
     }
 }

@@ -154,15 +154,18 @@ final class TestNode: Sendable {
     /// Three loops that nobody else uses: nodes made one after the other have one each, which a test may block.
     private static let ownLoops = MultiThreadedEventLoopGroup(numberOfThreads: 3)
 
-    init(_ name: String, _ configuration: ClusterConfiguration, shards: Int = 2, ownLoop: Bool = false) throws {
+    init(
+        _ name: String, _ configuration: ClusterConfiguration, shards: Int = 2, ownLoop: Bool = false,
+        on eventLoop: (any EventLoop)? = nil
+    ) throws {
+        let loop = eventLoop ?? (ownLoop ? Self.ownLoops.next() : MultiThreadedEventLoopGroup.singleton.next())
         guard let id = NodeID(name) else { throw NeverHappened.badName(name) }
         self.id = id
         sink = RecordingSink(shardCount: shards)
         var logger = Logger(label: name)
         logger.logLevel = .critical
         bridge = BridgeRef(
-            node: id, configuration: configuration,
-            eventLoop: ownLoop ? Self.ownLoops.next() : MultiThreadedEventLoopGroup.singleton.next(), logger: logger)
+            node: id, configuration: configuration, eventLoop: loop, logger: logger)
         sink.attach(bridge)
         bridge.start(sink: sink)
     }
@@ -188,12 +191,14 @@ final class TestNode: Sendable {
         return client
     }
 
-    func member(_ name: String, user: String? = nil) throws -> Member {
-        Member(client: try client(name), user: user.flatMap { UserID($0) }, node: id, joinedAt: 1_700_000_000_000)
+    func member(_ name: String, user: String? = nil, info: String = "") throws -> Member {
+        Member(
+            client: try client(name), user: user.flatMap { UserID($0) }, node: id, joinedAt: 1_700_000_000_000,
+            info: Array(info.utf8))
     }
 
-    func join(_ room: RoomName, _ name: String, user: String? = nil, shard: Int = 0) throws {
-        bridge.relay([.joined(room: room, member: try member(name, user: user))], fromShard: shard)
+    func join(_ room: RoomName, _ name: String, user: String? = nil, info: String = "", shard: Int = 0) throws {
+        bridge.relay([.joined(room: room, member: try member(name, user: user, info: info))], fromShard: shard)
     }
 
     func leave(_ room: RoomName, _ name: String, _ reason: LeaveReason = .left, shard: Int = 0) throws {
@@ -218,6 +223,13 @@ final class TestNode: Sendable {
     func waitForRoster(_ room: RoomName, _ clients: Set<String>, within limit: Duration = .seconds(10)) async throws {
         try await eventually("\(id) sees \(clients) in \(room)", within: limit) {
             try await Set(self.clients(in: self.roster(room))) == clients
+        }
+    }
+
+    /// Waits until this node counts so many members of a room.
+    func waitForCount(_ room: RoomName, _ count: Int) async throws {
+        try await eventually("\(id) counts \(count) in \(room)") {
+            try await self.roster(room, limit: 1).contains("\"count\":\(count),")
         }
     }
 

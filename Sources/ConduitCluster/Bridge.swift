@@ -306,7 +306,11 @@ final class Bridge {
             case .presenceQuery(let query): answer(query)
             case .publishOrdered(let publish): publishOrdered(publish)
             case .joinOrdered(let join): joinOrdered(join, shard: shard)
-            case .admitted(let room, let member): localJoined(member, room)
+            case .admitted(let room, let member):
+                let isFollowed = presence.follows(room)
+                localJoined(member, room)
+                // The subscription was confirmed before anybody was let in: nothing was followed then.
+                if !isFollowed, interest.isConfirmed(.room(room)) { requestSnapshot(room) }
             case .joinAbandoned(let room): joinAbandoned(room, shard: shard)
             case .historyQuery(let query): answer(query)
             }

@@ -48,6 +48,7 @@ extension Bridge {
             catchUp.lost()
         } else {
             outbox.connectionLost()
+            orderedCommandsLost()
             abandonAssertion()
         }
         if phase != .offline, subscriptions?.isReady == true {

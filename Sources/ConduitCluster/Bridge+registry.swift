@@ -30,7 +30,8 @@ extension Bridge {
     /// Each heartbeat: renew the lease, prove that the subscriptions are alive, ask the hub for newer figures.
     func heartbeat() {
         refreshFigures()
-        guard let commands, commands.isReady, phase != .closed, !isLeaving else { return }
+        guard let commands, commands.isReady, phase != .closed, !isLeaving, lease.isHeld else { return }
+        renewIdentity()
         probe()
         writeFigures()
         let sent = NIODeadline.now()

@@ -133,6 +133,12 @@ final class Bridge {
     var figures = NodeFigures()
     var nodeState = NodeState.starting
     var registered = false
+    /// Whether this process may go by the node's id.
+    var lease = LeaseClaim()
+    var isIdentifying = false
+    var toldWaiting = false
+    /// Another running node goes by the same id: called once, before the bridge ends.
+    var onConflict: ((NodeIDConflict) -> Void)?
     /// The traces of this node are being removed: nothing may renew them.
     var isLeaving = false
     var swept = false
@@ -238,7 +244,9 @@ final class Bridge {
         // A Redis that isn't there at the start is the same as one that went away.
         eventLoop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
             guard let self, self.status.value == .connecting else { return }
-            self.logger.warning("Redis is not reached; this node works alone until it is")
+            if !self.toldWaiting {
+                self.logger.warning("Redis is not reached; this node works alone until it is")
+            }
             self.degraded()
         }
     }

@@ -30,8 +30,6 @@ extension ClusterStatistics {
         relayReceived &+= other.relayReceived
         relayDropped.merge(other.relayDropped) { $0 &+ $1 }
         relayGaps &+= other.relayGaps
-        healed &+= other.healed
-        unrecoverable &+= other.unrecoverable
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
         healed &+= other.healed

@@ -9,7 +9,7 @@ import Testing
 @testable import ConduitCluster
 
 /// Ordered rooms over several nodes and a real Redis.
-@Suite struct OrderedClusterTests {
+@Suite(.serialized) struct OrderedClusterTests {
     private let lobby = RoomName(literal: "chat:lobby")
 
     @Test func everyMemberOnEveryNodeReadsTheSameOrder() async throws {

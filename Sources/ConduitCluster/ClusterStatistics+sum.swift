@@ -35,6 +35,7 @@ extension ClusterStatistics {
         healed &+= other.healed
         unrecoverable &+= other.unrecoverable
         orderedPublished &+= other.orderedPublished
+        orderedReceived &+= other.orderedReceived
         orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions
         presenceMembers += other.presenceMembers

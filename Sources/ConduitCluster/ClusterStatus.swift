@@ -77,6 +77,8 @@ package struct ClusterStatistics: Sendable {
     package var channelsMoved: UInt64 = 0
     /// Messages of this node that the logs of ordered rooms have taken.
     package var orderedPublished: UInt64 = 0
+    /// Messages of ordered rooms that this node's members got, each counted once, whoever published it.
+    package var orderedReceived: UInt64 = 0
     /// Messages of ordered rooms that came again and were dropped.
     package var orderedDuplicates: UInt64 = 0
     /// Channels that this node listens to.

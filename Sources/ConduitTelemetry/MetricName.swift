@@ -66,6 +66,15 @@ public enum MetricName {
     /// Came twice.
     public static let relayDuplicates = Metric(
         "conduit_relay_duplicates_total", .counter, "Messages of other nodes that came twice and were dropped.")
+    /// Stored by the logs of ordered rooms.
+    public static let orderedPublished = Metric(
+        "conduit_ordered_published_total", .counter, "Messages that the logs of ordered rooms took from this node.")
+    /// Messages of ordered rooms that this node's members got.
+    public static let orderedReceived = Metric(
+        "conduit_ordered_received_total", .counter, "Messages of ordered rooms handed to members, whoever published.")
+    /// Messages of ordered rooms that came again.
+    public static let orderedDuplicates = Metric(
+        "conduit_ordered_duplicates_total", .counter, "Messages of ordered rooms that came twice and were dropped.")
     /// Time between nodes.
     public static let relayLatency = Metric(
         "conduit_relay_seconds", .histogram, "From publishing on another node to delivery on this one.")
@@ -99,7 +108,7 @@ public enum MetricName {
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
-        relayDropped, relayGaps, relayDuplicates, relayLatency, subscriptions, presenceMembers, redisRoundTrip,
+        relayDropped, relayGaps, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers, redisRoundTrip,
         redisReconnects,
         outboxBytes, clusterNodes, processCPU, processMemory, processDescriptors, processMaxDescriptors,
     ]

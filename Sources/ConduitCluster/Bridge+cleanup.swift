@@ -150,6 +150,7 @@ extension Bridge {
             writeMembers(of: room, set: [], remove: held.map(\.client)) { _ in }
             publishNow(.room(room), .presence, news)
         }
+        releaseIdentity()
         publishNow(.control, .nodeDown(node, .shutdown))
         event("node_down", ["lost", node.rawValue, "reason", "shutdown"])
         // Each key may live on another server: the last answer ends it.

@@ -19,10 +19,19 @@ extension Bridge {
         guard phase == .offline, let commands, let subscriptions, commands.isReady, subscriptions.isReady else {
             return
         }
+        // Before anything is written that could disturb another node.
+        identify { [weak self] in self?.linkIdentified() }
+    }
+
+    private func linkIdentified() {
+        guard phase == .offline, let commands, let subscriptions, commands.isReady, subscriptions.isReady else {
+            return
+        }
         phase = .subscribing
         subscribingSince = now
         loadScripts()
         probesBack = probesSent
+        probeTimes = []
         // This node's own channels first: Redis confirms in order.
         let own = [keys.channel(.everyone), keys.channel(.control), keys.channel(.node(node))]
         subscriptions.subscribe(own)
@@ -39,6 +48,7 @@ extension Bridge {
         let wasLive = phase == .live
         if which == "subscriptions" {
             for topic in interest.connectionLost() { tracker.pause(topic) }
+            orderedSubscriptionsLost()
             presence.connectionLost()
             snapshots.clear()
             for room in Array(presence.rooms) where interest.state(of: .room(room)) == nil { forget(room) }
@@ -46,6 +56,7 @@ extension Bridge {
             catchUp.lost()
         } else {
             outbox.connectionLost()
+            lease.connectionLost()
             abandonAssertion()
         }
         if phase != .offline, subscriptions?.isReady == true {
@@ -71,10 +82,11 @@ extension Bridge {
         lostAt = wall
         status.value = .degraded(since: wall)
         tellRooms(.degraded)
+        ordered.allAreTold()
     }
 
     func tellRooms(_ state: RoomState) {
-        for case .room(let room) in interest.topics {
+        for case .room(let room) in interest.topics where state == .degraded || !ordered.contains(room) {
             let mask = interest.shards(of: .room(room))
             if mask != 0 { handOff.add(.observers(room, EventEncoder.roomState(state, room: room)), to: mask) }
         }
@@ -108,6 +120,7 @@ extension Bridge {
             if interest.confirmed(topic, now: now) {
                 // Before any message that came behind the confirmation.
                 answerAwaited(room)
+                orderedConfirmed(room)
                 requestSnapshot(room)
             }
         case .user: interest.confirmed(topic, now: now)
@@ -228,6 +241,7 @@ extension Bridge {
             }
             owesLive = true
             tellLive()
+            tellOrderedLive()
         }
         hasBeenLive = true
         toldDegraded = false

@@ -56,6 +56,7 @@ extension Bridge {
 
     /// Nobody of this node is interested in the room any more.
     func forget(_ room: RoomName) {
+        forgetOrdered(room)
         presence.forget(room)
         snapshots.remove(room)
         diffs.forget(room)

@@ -30,7 +30,8 @@ extension Bridge {
     /// Each heartbeat: renew the lease, prove that the subscriptions are alive, ask the hub for newer figures.
     func heartbeat() {
         refreshFigures()
-        guard let commands, commands.isReady, phase != .closed, !isLeaving else { return }
+        guard let commands, commands.isReady, phase != .closed, !isLeaving, lease.isHeld else { return }
+        renewIdentity()
         probe()
         writeFigures()
         let sent = NIODeadline.now()
@@ -103,15 +104,20 @@ extension Bridge {
         heartbeat()
     }
 
+    /// A ping may take this long however often it is sent, in milliseconds: a busy machine isn't a dead subscription.
+    private static let probeMilliseconds: Int64 = 1_000
+
     /// Pings this node through Redis: the answer must come over the subscriptions.
     private func probe() {
         guard phase == .live || phase == .asserting, let subscriptions else { return }
-        if probesSent - probesBack >= 3 {
+        if probesSent - probesBack >= 3, let oldest = probeTimes.first, now - oldest.time >= Self.probeMilliseconds {
             probesBack = probesSent
+            probeTimes = []
             subscriptions.forceReconnect(reason: "three probes did not come back")
             return
         }
         probesSent += 1
+        if probeTimes.count >= 1_024 { probeTimes.removeFirst() }
         probeTimes.append((probesSent, now))
         let number = probesSent
         var writer = NodeEnvelopeWriter()

@@ -142,6 +142,8 @@ extension Bridge {
         } catch {
             return drop(error.rawValue)
         }
+        // Numbered by the room's log, own ones too.
+        if envelope.kind == .ordered { return receivedOrdered(topic, envelope) }
         guard envelope.origin != node else { return receivedOwn(topic, envelope) }
         let count = UInt64(envelope.entries.count)
         let mask = interest.shards(of: topic)
@@ -169,7 +171,7 @@ extension Bridge {
         case .send: receivedSends(topic, envelope)
         case .presence: receivedPresence(topic, envelope)
         case .control: receivedControl(topic, envelope)
-        case .probe: drop(RelayDrop.badEntry)
+        case .probe, .ordered: drop(RelayDrop.badEntry)
         }
     }
 
@@ -204,7 +206,7 @@ extension Bridge {
                 provenAt = oldest.time
                 probeTimes.removeFirst()
             }
-        case .broadcast, .presence, .control: break
+        case .broadcast, .presence, .control, .ordered: break
         }
     }
 

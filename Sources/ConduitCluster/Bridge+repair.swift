@@ -11,6 +11,9 @@ extension Bridge {
     /// Channels that a request may name; with more of them, everything of the last seconds is asked for.
     private static let namedTopics = 2_048
 
+    /// The longest time between two ticks that counts, in milliseconds.
+    private static let longestTick: Int64 = 100
+
     private var canAsk: Bool {
         switch phase {
         case .asserting, .greeting, .live: lostTopics.isEmpty && commands?.isReady == true
@@ -23,7 +26,7 @@ extension Bridge {
     /// Everything that is wanted is confirmed again: whoever may have sent something meanwhile is asked for it.
     func askEverybody() {
         guard catchUp.isActive else { return }
-        catchUp.regained(expected.union(directory.living).union(newcomers), now: now)
+        catchUp.regained(expected.union(directory.living).union(newcomers), now: awake)
         guard !catchUp.isDone, canAsk else { return }
         if toldDegraded { tellRooms(.catchingUp) }
         catchUpTick(now: now)
@@ -31,7 +34,7 @@ extension Bridge {
 
     /// A node listens that may not have heard the question.
     func listens(_ origin: NodeID) {
-        guard catchUp.isActive, origin != node, catchUp.listens(origin, now: now), canAsk else { return }
+        guard catchUp.isActive, origin != node, catchUp.listens(origin, now: awake), canAsk else { return }
         ask(origin)
     }
 
@@ -41,12 +44,15 @@ extension Bridge {
     }
 
     func catchUpTick(now: Int64) {
+        // When the loop was held up, nobody was silent.
+        awake += min(max(0, now - lastTick), Self.longestTick)
+        lastTick = now
         if trackerResets != tracker.resets {
             trackerResets = tracker.resets
             forgottenAt = now
         }
         guard catchUp.isActive else { return }
-        for due in catchUp.due(now: now, canAsk: canAsk, canHear: subscriptions?.isReady == true) {
+        for due in catchUp.due(now: awake, canAsk: canAsk, canHear: subscriptions?.isReady == true) {
             switch due {
             case .ask(let origin): ask(origin)
             case .giveUp(let origin):
@@ -74,7 +80,7 @@ extension Bridge {
         }
         let all = isNamed ? nil : UInt32(clamping: now - (provenAt ?? 0))
         let request = RepairRequest(
-            request: catchUp.asked(origin, now: now), incarnation: incarnation,
+            request: catchUp.asked(origin, now: awake, clock: now), incarnation: incarnation,
             allMilliseconds: all.map { min($0, .max - 1) }, topics: wanted)
         publishNow(.node(origin), .repair(request))
     }
@@ -94,7 +100,7 @@ extension Bridge {
 
     /// Whether a message waits until its node has said what is missing before it.
     func waits(_ topic: BusTopic, _ envelope: NodeEnvelope, bytes: Int) -> Bool {
-        switch catchUp.admit(topic, envelope, bytes: bytes, now: now) {
+        switch catchUp.admit(topic, envelope, bytes: bytes, now: awake) {
         case .passes: return false
         case .held: return true
         case .begins:
@@ -108,7 +114,7 @@ extension Bridge {
 
     /// Messages before this one are missing: it waits for them, if they can be had.
     func behindHole(_ topic: BusTopic, _ envelope: NodeEnvelope, bytes: Int) {
-        guard catchUp.holdBehindHole(topic, envelope, bytes: bytes, now: now) else { return accept(topic, envelope) }
+        guard catchUp.holdBehindHole(topic, envelope, bytes: bytes, now: awake) else { return accept(topic, envelope) }
         if canAsk { ask(envelope.origin) }
     }
 
@@ -132,7 +138,7 @@ extension Bridge {
     }
 
     private func endRepair(_ origin: NodeID, answered: Bool) {
-        for held in catchUp.end(origin, answered: answered, now: now) { accept(held.topic, held.envelope) }
+        for held in catchUp.end(origin, answered: answered, now: awake) { accept(held.topic, held.envelope) }
         tellLive()
         needsFlush()
     }
@@ -149,9 +155,8 @@ extension Bridge {
     /// A message that was missed. A node speaks for itself only.
     func repaired(_ message: RepairedMessage, from answer: NodeEnvelope) {
         let origin = answer.origin
-        guard let askedAt = catchUp.heard(origin, request: message.request, now: now) else {
-            // It comes too late to be put in its place. If it still owes an answer, it is asked once more.
-            return listens(origin)
+        guard let askedAt = catchUp.heard(origin, request: message.request, now: awake) else {
+            return answeredLate(origin)
         }
         guard let envelope = try? NodeEnvelope.decode(message.payload), envelope.origin == origin,
             envelope.incarnation == answer.incarnation, envelope.sequence > 0,
@@ -173,14 +178,24 @@ extension Bridge {
         case .gap(let missing): missed(missing, in: topic)
         case .malformed: return drop(RelayDrop.malformed)
         }
-        counters.relayGaps &+= count
-        counters.healed &+= count
+        if !catchUp.delivers(topic, envelope) {
+            counters.relayGaps &+= count
+            counters.healed &+= count
+        }
         dispatch(topic, envelope, interest.shards(of: topic))
+    }
+
+    /// What comes after this node has given up can't be put in its place any more: it asks once more. An answer to an
+    /// earlier request than the newest is of no use, and no reason for another one.
+    private func answeredLate(_ origin: NodeID) {
+        if catchUp.repairs[origin] == nil { listens(origin) }
     }
 
     /// A node has said all that it remembers.
     func repairEnded(_ end: RepairEnd, from answer: NodeEnvelope) {
-        guard catchUp.heard(answer.origin, request: end.request, now: now) != nil else { return listens(answer.origin) }
+        guard catchUp.heard(answer.origin, request: end.request, now: awake) != nil else {
+            return answeredLate(answer.origin)
+        }
         for lost in end.lost where followedSince(lost.topic) != nil {
             let missing = tracker.skip(
                 lost.topic, origin: answer.origin, incarnation: answer.incarnation, to: lost.last)

@@ -82,9 +82,27 @@ final class Bridge {
     /// When everything was forgotten that the tracker knew.
     var forgottenAt: Int64 = 0
     var trackerResets: UInt64 = 0
+    /// Milliseconds in which this loop has worked.
+    var awake: Int64 = 0
+    var lastTick: Int64 = 0
     /// Rooms are to be told that they are live when nobody owes an answer.
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
+
+    // Ordered rooms.
+    var ordered = OrderedRooms()
+    var orderedPublishes: OrderedPublishes
+    var orderedJoins: OrderedJoins
+    var orderedLag = OrderedLag()
+    /// Rooms with joins of this turn.
+    var orderedToAdmit: Set<RoomName> = []
+    /// Rooms whose positions are still to be compared.
+    var orderedToCheck: [RoomName] = []
+    var orderedCheckedAt: Int64 = 0
+    var orderedTouchedAt: Int64 = 0
+    var orderedComplainedAt: Int64 = -10_000
+    /// Histories that are being read.
+    var histories = 0
 
     // Presence.
     var presence: PresenceTable
@@ -115,6 +133,12 @@ final class Bridge {
     var figures = NodeFigures()
     var nodeState = NodeState.starting
     var registered = false
+    /// Whether this process may go by the node's id.
+    var lease = LeaseClaim()
+    var isIdentifying = false
+    var toldWaiting = false
+    /// Another running node goes by the same id: called once, before the bridge ends.
+    var onConflict: ((NodeIDConflict) -> Void)?
     /// The traces of this node are being removed: nothing may renew them.
     var isLeaving = false
     var swept = false
@@ -169,6 +193,8 @@ final class Bridge {
         self.recent = RecentMessages(
             byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
         self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
+        self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
+        self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
         self.presence = PresenceTable(own: node)
         self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
         self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)
@@ -218,7 +244,9 @@ final class Bridge {
         // A Redis that isn't there at the start is the same as one that went away.
         eventLoop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
             guard let self, self.status.value == .connecting else { return }
-            self.logger.warning("Redis is not reached; this node works alone until it is")
+            if !self.toldWaiting {
+                self.logger.warning("Redis is not reached; this node works alone until it is")
+            }
             self.degraded()
         }
     }
@@ -243,6 +271,7 @@ final class Bridge {
         unsubscribeIdle(now: now)
         interest.retryRefused(now: now)
         checkSubscribing(now: now)
+        tickOrdered(now: now)
         if let again = assertAgainAt, again <= now, assertion == nil, canAssert, !isLeaving { assertEverything() }
         if case .greeting(let until) = phase, until <= now { becomeLive() }
         needsFlush()
@@ -302,6 +331,8 @@ final class Bridge {
         flushPresence()
         flushRelay(isUrgent: isUrgent)
         subscribeWanted()
+        admitNewcomers()
+        flushOrdered()
         pump()
         handOff.flush(to: sink)
         guard !handedOff.isEmpty else { return }

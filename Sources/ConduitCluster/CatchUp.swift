@@ -4,7 +4,8 @@ import ConduitWire
 /// The other nodes whose messages this node may have missed, until each has answered what was missed. Messages of such
 /// a node that come meanwhile wait, so that what it sent keeps its order over all rooms.
 ///
-/// A value: times are arguments, in milliseconds that never go back. Bounded: by bytes, and by two seconds in which the
+/// A value: times are arguments, in milliseconds in which this node has worked, so that a pause of its own isn't the
+/// others' silence. Bounded: by bytes, and by two seconds in which the
 /// other node is silent; then what waits goes on, and a hole in it is counted.
 struct CatchUp {
     /// A message that waits.
@@ -13,17 +14,29 @@ struct CatchUp {
         let envelope: NodeEnvelope
     }
 
+    /// Names a PUBLISH of one origin.
+    fileprivate struct Mark: Hashable {
+        let topic: BusTopic
+        let first: UInt64
+    }
+
     /// One node that owes an answer.
     struct Repair {
         /// The number of the newest request; 0 when none was sent since the newest loss.
         var request: UInt64 = 0
         var askedAt: Int64
+        /// The same by the clock.
+        var clockAtRequest: Int64 = 0
         /// When it was last heard of.
         var quietSince: Int64
         /// Where a hole was seen, if that is why it is asked.
         var holes: Set<BusTopic> = []
         var held: [Held] = []
         var bytes = 0
+        /// What waits, and was not in the answer so far.
+        fileprivate var waiting: Set<Mark> = []
+        /// What waits although it was in the answer.
+        fileprivate var answered: Set<Mark> = []
     }
 
     /// What becomes of a message.
@@ -133,24 +146,35 @@ struct CatchUp {
             bytes + size <= Self.totalBytes
         else { return false }
         repairs[envelope.origin]?.held.append(Held(topic: topic, envelope: envelope))
+        repairs[envelope.origin]?.waiting.insert(Mark(topic: topic, first: envelope.sequence))
         repairs[envelope.origin]?.bytes += size
         bytes += size
         return true
     }
 
-    /// A request is being sent to a node; returns its number.
-    mutating func asked(_ origin: NodeID, now: Int64) -> UInt64 {
+    /// A message of an answer is being delivered. Returns whether it had come already and waits: then it wasn't
+    /// missing, and isn't delivered a second time.
+    mutating func delivers(_ topic: BusTopic, _ envelope: NodeEnvelope) -> Bool {
+        let mark = Mark(topic: topic, first: envelope.sequence)
+        guard repairs[envelope.origin]?.waiting.remove(mark) != nil else { return false }
+        repairs[envelope.origin]?.answered.insert(mark)
+        return true
+    }
+
+    /// A request is being sent to a node, at a time by the clock; returns its number.
+    mutating func asked(_ origin: NodeID, now: Int64, clock: Int64) -> UInt64 {
         lastRequest += 1
         repairs[origin]?.request = lastRequest
         repairs[origin]?.askedAt = now
+        repairs[origin]?.clockAtRequest = clock
         return lastRequest
     }
 
-    /// A node has answered a request. Returns when that was sent; `nil` when it isn't the one that is waited for.
+    /// A node has answered a request. Returns when that was sent, by the clock; `nil` when it isn't the one that is waited for.
     mutating func heard(_ origin: NodeID, request: UInt64, now: Int64) -> Int64? {
         guard let repair = repairs[origin], repair.request == request, request != 0 else { return nil }
         repairs[origin]?.quietSince = now
-        return repair.askedAt
+        return repair.clockAtRequest
     }
 
     /// A node's answer is complete, or not waited for any more. Returns what waited for it.
@@ -162,7 +186,10 @@ struct CatchUp {
         } else if silent.count < Self.maximumOrigins {
             silent[origin] = now + Self.silence
         }
-        return repair.held
+        guard !repair.answered.isEmpty else { return repair.held }
+        return repair.held.filter {
+            !repair.answered.contains(Mark(topic: $0.topic, first: $0.envelope.sequence))
+        }
     }
 
     /// What is due. `canAsk`: all subscriptions are confirmed and commands can be sent. `canHear`: the link for

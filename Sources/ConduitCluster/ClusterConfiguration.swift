@@ -29,6 +29,8 @@ package struct ClusterConfiguration: Sendable {
     package var ringAgeMilliseconds: Int64 = 60_000
     /// How often the positions of ordered rooms are compared with their logs, in milliseconds.
     package var positionCheckMilliseconds: Int64 = 5_000
+    /// Most bytes that are replayed to a client that comes back to an ordered room: half of what may wait for it.
+    package var replayBytes = 512 * 1024
     /// Heartbeats that a node's series keeps.
     package var seriesLength = 3_600
     /// Entries that the stream of events keeps.

@@ -25,12 +25,22 @@ package struct ClusterKeys: Sendable, Hashable {
     package func claim(of node: NodeID) -> String { besideNodes("claim") + ":\(node)" }
     /// A key in the slot of ``nodes``, for scripts that need both: the whole name of that key is this one's hash tag.
     package func besideNodes(_ name: String) -> String { "\(prefix):\(name):{\(nodes)}" }
+    /// string with the lease's expiry: which process holds a node's lease. An extension of the contract.
+    package func holder(of node: NodeID) -> String { "\(prefix):holder:\(node)" }
     /// stream: a node's figures over time.
     package func series(of node: NodeID) -> String { "\(prefix):series:\(node)" }
     /// stream: what happened in the cluster.
     package var events: String { prefix + ":events" }
     /// hash: `<node>/<client>` → member JSON.
     package func members(of room: RoomName) -> String { "\(prefix):members:{\(Self.encode(room.rawValue))}" }
+    /// stream: the messages of an ordered room, by offset.
+    package func log(of room: RoomName) -> String { "\(prefix):log:{\(Self.encode(room.rawValue))}" }
+    /// hash: epoch, last offset and version guard of an ordered room.
+    package func meta(of room: RoomName) -> String { "\(prefix):meta:{\(Self.encode(room.rawValue))}" }
+    /// hash with an expiry: what became of a message that was published under a key.
+    package func key(_ key: String, of room: RoomName) -> String {
+        "\(prefix):key:{\(Self.encode(room.rawValue))}:\(key)"
+    }
     /// A field of ``members(of:)``.
     package func memberField(_ client: ClientID, node: NodeID) -> String { "\(node)/\(client)" }
     /// The pattern of all fields of a node, for HSCAN: a node id has no character that a pattern means.

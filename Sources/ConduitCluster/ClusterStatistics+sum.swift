@@ -32,6 +32,10 @@ extension ClusterStatistics {
         relayGaps &+= other.relayGaps
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
+        healed &+= other.healed
+        unrecoverable &+= other.unrecoverable
+        orderedPublished &+= other.orderedPublished
+        orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions
         presenceMembers += other.presenceMembers
         redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)

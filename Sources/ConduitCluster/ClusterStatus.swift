@@ -75,6 +75,10 @@ package struct ClusterStatistics: Sendable {
     package var relayDuplicates: UInt64 = 0
     /// Channels that moved to another server of a Redis Cluster and were subscribed to again.
     package var channelsMoved: UInt64 = 0
+    /// Messages of this node that the logs of ordered rooms have taken.
+    package var orderedPublished: UInt64 = 0
+    /// Messages of ordered rooms that came again and were dropped.
+    package var orderedDuplicates: UInt64 = 0
     /// Channels that this node listens to.
     package var subscriptions = 0
     /// Members of all rosters that this node keeps.
@@ -103,4 +107,7 @@ enum RelayDrop {
     static let publishRefused = "publish_refused"
     static let badEntry = "bad_entry"
     static let badChannel = "bad_channel"
+    static let orderedUnavailable = "ordered_unavailable"
+    static let orderedBusy = "ordered_busy"
+    static let orderedRefused = "ordered_refused"
 }

@@ -18,6 +18,9 @@ final class RedisChannelHandler: ChannelInboundHandler {
     /// The link wants to hear no more of this connection.
     func detach() { link = nil }
 
+    /// The handshake is over, and the connection is for subscriptions.
+    func expectPushes() { reader.expectPushes() }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard let link else { return }
         link.heard()

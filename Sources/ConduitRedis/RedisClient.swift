@@ -2,9 +2,9 @@ package import Logging
 import NIOCore
 import NIOPosix
 
-/// A connection for a few commands with `async` ease: command line tools and tests. The message path uses ``RedisLink``.
+/// A connection for a few commands with `async` ease: command line tools and tests. The message path uses ``RedisTransport``.
 package struct RedisClient: Sendable {
-    private let link: NIOLoopBound<RedisLink>
+    private let link: NIOLoopBound<any RedisTransport>
 
     /// Connects or throws (it does not try again), runs `body`, and closes.
     package static func withConnection<Answer>(
@@ -29,8 +29,7 @@ package struct RedisClient: Sendable {
             var logger = logger
             // The error is thrown; a log line would say it twice.
             logger.logLevel = .critical
-            let link = RedisLink(
-                eventLoop: eventLoop, configuration: configuration, role: .commands, logger: logger)
+            let link = configuration.makeCommands(eventLoop: eventLoop, logger: logger)
             link.onReady = { ready.succeed() }
             link.onConnectFailed = { ready.fail($0) }
             link.start()
@@ -62,6 +61,6 @@ package struct RedisClient: Sendable {
     }
 
     private func close() async {
-        _ = try? await link.eventLoop.flatSubmit { link.value.close() }.get()
+        _ = try? await link.eventLoop.flatSubmit { link.value.close(timeout: .seconds(2)) }.get()
     }
 }

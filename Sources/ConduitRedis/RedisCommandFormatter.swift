@@ -36,11 +36,13 @@ package enum RedisCommandFormatter {
         }
     }
 
-    /// Appends `PUBLISH channel payload`. Of its own making: hiredis would build the command aside, and this is the one
+    /// Appends `PUBLISH channel payload`, or `SPUBLISH`. Of its own making: hiredis would build the command aside, and this is the one
     /// that goes out for every message.
-    package static func appendPublish(channel: ByteBuffer, payload: ByteBuffer, to buffer: inout ByteBuffer) {
+    package static func appendPublish(
+        channel: ByteBuffer, payload: ByteBuffer, isSharded: Bool = false, to buffer: inout ByteBuffer
+    ) {
         buffer.reserveCapacity(minimumWritableBytes: 64 + channel.readableBytes + payload.readableBytes)
-        buffer.writeStaticString("*3\r\n$7\r\nPUBLISH\r\n")
+        buffer.writeStaticString(isSharded ? "*3\r\n$8\r\nSPUBLISH\r\n" : "*3\r\n$7\r\nPUBLISH\r\n")
         appendBulk(channel, to: &buffer)
         appendBulk(payload, to: &buffer)
     }

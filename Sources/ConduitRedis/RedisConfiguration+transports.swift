@@ -10,8 +10,34 @@ extension RedisConfiguration {
 
     /// Makes them, not started yet.
     package func makeTransports(eventLoop: any EventLoop, logger: Logger) -> Transports {
-        Transports(
-            commands: RedisLink(eventLoop: eventLoop, configuration: self, role: .commands, logger: logger),
-            subscriptions: RedisLink(eventLoop: eventLoop, configuration: self, role: .subscriptions, logger: logger))
+        switch topology {
+        case .single, .cluster:
+            return Transports(
+                commands: RedisLink(eventLoop: eventLoop, configuration: self, role: .commands, logger: logger),
+                subscriptions: RedisLink(
+                    eventLoop: eventLoop, configuration: self, role: .subscriptions, logger: logger))
+        case .sentinel(let master, let sentinels):
+            let watch = RedisSentinelWatch(
+                master: master, sentinels: sentinels, configuration: self, eventLoop: eventLoop, logger: logger)
+            let links = [RedisLink.Role.commands, .subscriptions].map { role in
+                let link = RedisLink(
+                    eventLoop: eventLoop, configuration: self, role: role, locator: watch, logger: logger)
+                watch.serve(link)
+                return link
+            }
+            return Transports(commands: links[0], subscriptions: links[1])
+        }
+    }
+
+    /// Makes the one for commands alone.
+    package func makeCommands(eventLoop: any EventLoop, logger: Logger) -> any RedisTransport {
+        guard case .sentinel(let master, let sentinels) = topology else {
+            return RedisLink(eventLoop: eventLoop, configuration: self, role: .commands, logger: logger)
+        }
+        let watch = RedisSentinelWatch(
+            master: master, sentinels: sentinels, configuration: self, eventLoop: eventLoop, logger: logger)
+        let link = RedisLink(eventLoop: eventLoop, configuration: self, role: .commands, locator: watch, logger: logger)
+        watch.serve(link)
+        return link
     }
 }

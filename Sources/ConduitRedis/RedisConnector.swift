@@ -5,16 +5,16 @@ import NIOSSL
 /// Opens the socket of a link, with TLS when it is asked for, and puts socket errors into words.
 enum RedisConnector {
     /// A connection that doesn't read yet, so that nothing is lost before its handler is there.
-    static func connect(_ configuration: RedisConfiguration, on eventLoop: any EventLoop) -> EventLoopFuture<
-        any Channel
-    > {
+    static func connect(
+        to endpoint: RedisConfiguration.Endpoint, _ configuration: RedisConfiguration, on eventLoop: any EventLoop
+    ) -> EventLoopFuture<any Channel> {
         let bootstrap = ClientBootstrap(group: eventLoop)
             .connectTimeout(configuration.connectTimeout)
             .channelOption(.autoRead, value: false)
             .channelOption(.maxMessagesPerRead, value: 8)
             .channelOption(
                 .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: RedisReplyReader.slice))
-        switch configuration.endpoint {
+        switch endpoint {
         case .host(let host, let port):
             return
                 bootstrap
@@ -50,9 +50,9 @@ enum RedisConnector {
     }
 
     static func makeTLSHandler(
-        _ context: NIOSSLContext, _ configuration: RedisConfiguration
+        _ context: NIOSSLContext, _ configuration: RedisConfiguration, for endpoint: RedisConfiguration.Endpoint
     ) throws(RedisError) -> NIOSSLClientHandler {
-        guard case .host(let host, _) = configuration.endpoint else {
+        guard case .host(let host, _) = endpoint else {
             throw RedisError(.tls, "no TLS on a unix socket")
         }
         let name = configuration.tls?.serverName ?? host

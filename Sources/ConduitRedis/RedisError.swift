@@ -40,10 +40,11 @@ package struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         code == .server ? message.prefix { $0 != " " } : nil
     }
 
-    /// Whether Redis will carry out the same command later: it runs a script, loads its data or changes roles.
+    /// Whether Redis will carry out the same command later: it runs a script, loads its data, changes roles or moves
+    /// slots.
     package var isPassing: Bool {
         switch serverPrefix {
-        case "BUSY", "LOADING", "TRYAGAIN", "MASTERDOWN": true
+        case "BUSY", "LOADING", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "READONLY": true
         default: false
         }
     }

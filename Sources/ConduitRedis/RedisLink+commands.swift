@@ -27,7 +27,8 @@ extension RedisLink {
     private func enqueuePublish(_ waiting: Waiting, _ channel: ByteBuffer, _ payload: ByteBuffer) -> RedisError? {
         refusal(for: .commands)
             ?? enqueue(waiting) {
-                RedisCommandFormatter.appendPublish(channel: channel, payload: payload, to: &$0)
+                RedisCommandFormatter.appendPublish(
+                    channel: channel, payload: payload, isSharded: isSharded, to: &$0)
                 return true
             }
     }
@@ -45,13 +46,17 @@ extension RedisLink {
     /// Subscribes in few commands; ``onSubscribed`` confirms each channel. An error says that nothing was sent.
     @discardableResult
     package func subscribe(_ channels: [String]) -> RedisError? {
-        inBatches(channels, verb: "SUBSCRIBE") { .subscribe(channels: $0, missing: $0.count) }
+        inBatches(channels, verb: isSharded ? "SSUBSCRIBE" : "SUBSCRIBE") {
+            .subscribe(channels: $0, missing: $0.count)
+        }
     }
 
     /// The reverse; ``onUnsubscribed`` confirms each channel.
     @discardableResult
     package func unsubscribe(_ channels: [String]) -> RedisError? {
-        inBatches(channels, verb: "UNSUBSCRIBE") { .unsubscribe(missing: $0.count) }
+        inBatches(channels, verb: isSharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE") {
+            .unsubscribe(channels: isSharded ? $0 : [], missing: $0.count)
+        }
     }
 
     private func inBatches(
@@ -59,6 +64,16 @@ extension RedisLink {
     ) -> RedisError? {
         guard !channels.isEmpty else { return nil }
         if let error = refusal(for: .subscriptions) { return error }
+        guard isSharded else { return inBatches(sameSlot: channels, verb: verb, waiting) }
+        for some in Dictionary(grouping: channels, by: { RedisSlot.of($0) }).values {
+            if let error = inBatches(sameSlot: some, verb: verb, waiting) { return error }
+        }
+        return nil
+    }
+
+    private func inBatches(
+        sameSlot channels: [String], verb: RedisArgument, _ waiting: ([String]) -> Waiting
+    ) -> RedisError? {
         var start = 0
         while start < channels.count {
             let batch = Array(channels[start..<min(start + Self.channelsPerCommand, channels.count)])
@@ -83,7 +98,8 @@ extension RedisLink {
                 return nil
             case .answer(let completion)?:
                 completion?(Self.result(value))
-                return nil
+                return Self.isDemoted(value) && machine.checksRole
+                    ? RedisError(.connectionLost, "this Redis became a replica") : nil
             case .pong?, .subscribe?, .unsubscribe?, nil: break
             }
         }
@@ -101,8 +117,15 @@ extension RedisLink {
             onSubscribed?(channel)
             return nil
         case .unsubscribed(let channel):
-            guard case .unsubscribe(let missing)? = pending.first else { break }
-            confirmed(missing) { .unsubscribe(missing: $0) }
+            let name = isSharded ? String(buffer: channel) : ""
+            guard case .unsubscribe(let channels, let missing)? = pending.first, !isSharded || channels.contains(name)
+            else {
+                guard isSharded else { break }
+                // Not asked for: the slot has left this server.
+                onChannelsLost?([name])
+                return nil
+            }
+            confirmed(missing) { .unsubscribe(channels: channels, missing: $0) }
             onUnsubscribed?(channel)
             return nil
         case .value(let value):
@@ -135,6 +158,10 @@ extension RedisLink {
         case .published?, nil: break
         }
         return RedisError(.protocolViolation, "Redis answered what nobody asked")
+    }
+
+    private static func isDemoted(_ value: RedisValue) -> Bool {
+        if case .error(let text) = value { text.hasPrefix("READONLY") } else { false }
     }
 
     private static func result(_ value: RedisValue) -> Result<RedisValue, RedisError> {

@@ -26,12 +26,16 @@ package final class RedisLink {
         case published
         case pong(Completion?)
         case subscribe(channels: [String], missing: Int)
-        case unsubscribe(missing: Int)
+        case unsubscribe(channels: [String], missing: Int)
     }
 
     package let eventLoop: any EventLoop
     package let configuration: RedisConfiguration
     package let role: Role
+    /// Whether its channels are those of a Cluster's shards: `SSUBSCRIBE` and `SPUBLISH`, one slot a command.
+    package let isSharded: Bool
+    /// Where its last attempt to connect went; `nil` before the first.
+    package private(set) var endpoint: RedisConfiguration.Endpoint?
 
     /// A connection is up; called for every new one.
     package var onReady: (() -> Void)?
@@ -62,6 +66,7 @@ package final class RedisLink {
     var pending = RedisPendingReplies<Waiting>()
     var channel: (any Channel)?
     private let logger: Logger
+    private let locator: (any RedisLocator)?
     private var handler: RedisChannelHandler?
     private var tlsContext: NIOSSLContext?
     private var outbound = ByteBuffer()
@@ -73,13 +78,25 @@ package final class RedisLink {
     private var sweepTimer: Scheduled<Void>?
     private var closePromise: EventLoopPromise<Void>?
 
-    package init(eventLoop: any EventLoop, configuration: RedisConfiguration, role: Role, logger: Logger) {
+    package convenience init(
+        eventLoop: any EventLoop, configuration: RedisConfiguration, role: Role, logger: Logger
+    ) {
+        self.init(eventLoop: eventLoop, configuration: configuration, role: role, locator: nil, logger: logger)
+    }
+
+    /// `locator`: says for each attempt where the server is; without one it is the configured endpoint.
+    init(
+        eventLoop: any EventLoop, configuration: RedisConfiguration, role: Role, isSharded: Bool = false,
+        locator: (any RedisLocator)?, logger: Logger
+    ) {
         self.eventLoop = eventLoop
+        self.isSharded = isSharded
+        self.locator = locator
         self.configuration = configuration
         self.role = role
         self.machine = RedisLinkMachine(configuration)
         var logger = logger
-        logger[metadataKey: LogKey.address] = "\(configuration.endpoint)"
+        logger[metadataKey: LogKey.address] = locator == nil ? "\(configuration.endpoint)" : nil
         logger[metadataKey: "link"] = "\(role.rawValue)"
         self.logger = logger
     }
@@ -111,6 +128,28 @@ package final class RedisLink {
         }
     }
 
+    /// Goes to another server: at once where it is connected or on its way, with the next attempt where it waits.
+    func move(to endpoint: RedisConfiguration.Endpoint, reason: String) {
+        switch machine.phase {
+        case .waiting: retryNow()
+        case .connecting, .handshaking, .ready: if self.endpoint != endpoint { forceReconnect(reason: reason) }
+        case .idle, .closing, .closed: break
+        }
+    }
+
+    /// Makes the wait for the next attempt end.
+    private func retryNow() {
+        guard machine.phase == .waiting, let failed = endpoint, let locator else { return }
+        // Only when there is something new to try: else the wait is there for a reason.
+        locator.locate { result in
+            guard self.machine.phase == .waiting, case .success(let endpoint) = result, endpoint != failed else {
+                return
+            }
+            self.attemptTimer?.cancel()
+            self.perform(self.machine.retry())
+        }
+    }
+
     /// Waits for owed answers, at most `timeout`, and closes for good. Callbacks cease; it can't start again.
     package func close(timeout: TimeAmount = .seconds(2)) -> EventLoopFuture<Void> {
         eventLoop.preconditionInEventLoop()
@@ -131,17 +170,24 @@ package final class RedisLink {
     private func finishClosing() {
         guard let channel else {
             release(RedisError(.notConnected, "the link was closed"))
-            closePromise?.succeed()
+            closed()
             return
         }
         let error = RedisError(.connectionLost, "the link was closed")
-        channel.closeFuture.assumeIsolated().whenComplete { _ in self.closePromise?.succeed() }
+        channel.closeFuture.assumeIsolated().whenComplete { _ in self.closed() }
         release(error)
+    }
+
+    private func closed() {
+        guard let rest = locator?.released() else {
+            closePromise?.succeed()
+            return
+        }
+        rest.assumeIsolated().whenComplete { _ in self.closePromise?.succeed() }
     }
 
     private func perform(_ action: RedisLinkMachine.StartAction) {
         guard case .connect(let attempt) = action else { return }
-        logger.debug("connecting to Redis")
         attemptTimer = eventLoop.assumeIsolated().scheduleTask(in: configuration.connectTimeout) {
             self.connectionEnded(attempt: attempt, RedisError(.timedOut, "Redis did not welcome us in time"))
         }
@@ -152,7 +198,22 @@ package final class RedisLink {
             eventLoop.assumeIsolated().execute { self.connectionEnded(attempt: attempt, error) }
             return
         }
-        RedisConnector.connect(configuration, on: eventLoop).assumeIsolated().whenComplete { result in
+        guard let locator else { return open(configuration.endpoint, attempt: attempt) }
+        locator.locate { result in
+            switch result {
+            case .success(let endpoint): self.open(endpoint, attempt: attempt)
+            case .failure(let error):
+                self.eventLoop.assumeIsolated().execute { self.connectionEnded(attempt: attempt, error) }
+            }
+        }
+    }
+
+    private func open(_ endpoint: RedisConfiguration.Endpoint, attempt: Int) {
+        // The place was found too late.
+        guard machine.phase == .connecting, machine.attempt == attempt else { return }
+        self.endpoint = endpoint
+        logger.debug("connecting to Redis", metadata: [LogKey.address: "\(endpoint)"])
+        RedisConnector.connect(to: endpoint, configuration, on: eventLoop).assumeIsolated().whenComplete { result in
             switch result {
             case .success(let channel): self.connected(channel, attempt: attempt)
             case .failure(let error):
@@ -170,11 +231,13 @@ package final class RedisLink {
         do {
             let limits = RedisReplyReader.Limits(
                 bytes: configuration.maxReplyBytes, elements: configuration.maxReplyElements)
-            let reader = try RedisReplyReader(mode: role == .commands ? .answers : .pushes, limits: limits)
+            // The handshake has answers only, and one of them is an array.
+            let reader = try RedisReplyReader(mode: .answers, limits: limits)
             let handler = RedisChannelHandler(reader: reader, attempt: attempt, link: self)
             self.handler = handler
-            if let tlsContext {
-                try channel.pipeline.syncOperations.addHandler(RedisConnector.makeTLSHandler(tlsContext, configuration))
+            if let tlsContext, let endpoint {
+                try channel.pipeline.syncOperations.addHandler(
+                    RedisConnector.makeTLSHandler(tlsContext, configuration, for: endpoint))
             }
             try channel.pipeline.syncOperations.addHandler(handler)
         } catch {
@@ -193,6 +256,7 @@ package final class RedisLink {
         case .authenticate:
             ["AUTH"] + (configuration.username.map { [.string($0)] } ?? []) + [.string(configuration.password ?? "")]
         case .setName: ["CLIENT", "SETNAME", .string(Self.allowedName(configuration.clientName ?? ""))]
+        case .checkRole: ["ROLE"]
         case .ping: ["PING"]
         }
     }
@@ -210,13 +274,17 @@ package final class RedisLink {
         case .ignore: return
         case .closed:
             release(error)
-            closePromise?.succeed()
+            closed()
         case .retry(let delay, let wasReady, let warn):
             lastError = error
             logger.log(
                 level: warn ? .warning : .debug,
                 wasReady ? "Redis connection lost, reconnecting" : "no connection to Redis, trying again",
-                metadata: [LogKey.error: "\(error)", LogKey.milliseconds: "\(delay.nanoseconds / 1_000_000)"])
+                metadata: [
+                    LogKey.error: "\(error)", LogKey.milliseconds: "\(delay.nanoseconds / 1_000_000)",
+                    LogKey.address: "\(endpoint ?? configuration.endpoint)",
+                ])
+            locator?.failed(error)
             release(error)
             if wasReady { onLost?(error) } else { onConnectFailed?(error) }
             // The owner may have closed the link just now.
@@ -278,6 +346,7 @@ package final class RedisLink {
             attemptTimer?.cancel()
             attemptTimer = nil
             lastError = nil
+            if role == .subscriptions { handler?.expectPushes() }
             connections += 1
             logger.log(level: connections == 1 ? .debug : .info, "Redis connection ready")
             startSweeping()

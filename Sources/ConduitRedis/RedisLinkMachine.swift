@@ -9,6 +9,8 @@ package struct RedisLinkMachine {
     package enum HandshakeStep: Hashable, Sendable {
         case authenticate
         case setName
+        /// The server must be a master.
+        case checkRole
         case ping
     }
 
@@ -79,11 +81,15 @@ package struct RedisLinkMachine {
         var steps: [HandshakeStep] = []
         if configuration.password != nil { steps.append(.authenticate) }
         if configuration.clientName != nil { steps.append(.setName) }
+        if case .sentinel = configuration.topology { steps.append(.checkRole) }
         self.steps = steps + [.ping]
         self.reconnectMin = configuration.reconnectMin
         self.reconnectMax = max(configuration.reconnectMin, configuration.reconnectMax)
         self.authenticationRetry = configuration.authenticationRetry
     }
+
+    /// Whether only a master will do.
+    var checksRole: Bool { steps.contains(.checkRole) }
 
     package var phase: Phase {
         switch state {
@@ -209,8 +215,11 @@ package struct RedisLinkMachine {
         case (.setName, .error):
             // An ACL may forbid it; a name is a nicety.
             nil
-        case (.ping, .error(let text)):
+        case (.ping, .error(let text)), (.checkRole, .error(let text)):
             RedisError(.server, text)
+        case (.checkRole, .array(let words)):
+            words.first?.string == "master"
+                ? nil : RedisError(.connectFailed, "this Redis is a replica; the master is wanted")
         default:
             RedisError(.protocolViolation, "the answer to the handshake is not Redis's")
         }

@@ -53,6 +53,9 @@ package enum RedisReply: Hashable, Sendable {
         unsafe reader.pointee.privdata = Unmanaged.passUnretained(self).toOpaque()
     }
 
+    /// From the next reply on; to be called between two.
+    package func expectPushes() { builder.pushes = true }
+
     deinit { unsafe redisReaderFree(reader) }
 
     /// Reads all of `bytes` and hands out every reply that is complete, until `take` answers `false`.

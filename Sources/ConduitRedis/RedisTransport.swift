@@ -58,5 +58,5 @@ extension RedisTransport {
 }
 
 extension RedisLink: RedisTransport {
-    package var publishWord: String { "PUBLISH" }
+    package var publishWord: String { isSharded ? "SPUBLISH" : "PUBLISH" }
 }

@@ -16,7 +16,8 @@ struct ReplyBuilder {
         var values: [RedisValue]
     }
 
-    private let pushes: Bool
+    /// Whether arrays of three are pushes; changed only between two replies.
+    var pushes: Bool
     private let limits: RedisReplyReader.Limits
     private var open: [OpenArray] = []
     private var push: Push?
@@ -90,9 +91,11 @@ struct ReplyBuilder {
     }
 
     private static func kind(_ raw: UnsafeRawBufferPointer) -> PushKind? {
-        if unsafe raw.elementsEqual("message".utf8) { return .message }
-        if unsafe raw.elementsEqual("subscribe".utf8) { return .subscribe }
-        if unsafe raw.elementsEqual("unsubscribe".utf8) { return .unsubscribe }
+        if unsafe raw.elementsEqual("message".utf8) || raw.elementsEqual("smessage".utf8) { return .message }
+        if unsafe raw.elementsEqual("subscribe".utf8) || raw.elementsEqual("ssubscribe".utf8) { return .subscribe }
+        if unsafe raw.elementsEqual("unsubscribe".utf8) || raw.elementsEqual("sunsubscribe".utf8) {
+            return .unsubscribe
+        }
         return nil
     }
 

@@ -68,12 +68,14 @@ private func check(_ condition: Bool, _ comment: Comment? = nil, sourceLocation:
         check(catchUp.due(now: 10_000, canAsk: false, canHear: false).isEmpty, "there is no bound without a link")
         catchUp.regained([a], now: 10_000)
         check(catchUp.due(now: 10_000, canAsk: true, canHear: true) == [.ask(a)])
-        let request = catchUp.asked(a, now: 10_000)
+        let request = catchUp.asked(a, now: 10_000, clock: 10_000)
         try check(admit(&catchUp, a, 3) == .held)
         try check(admit(&catchUp, b, 1, now: 10_001) == .begins, "unknown so far: it may have been missed, too")
         check(catchUp.heard(b, request: request, now: 10_001) == nil)
         check(catchUp.heard(a, request: request, now: 10_001) == 10_000)
-        check(catchUp.end(a, answered: true, now: 10_002).map(\.envelope.sequence) == [2, 3])
+        try check(!catchUp.delivers(.everyone, envelope(a, 1)), "it was missing")
+        try check(catchUp.delivers(.everyone, envelope(a, 2)), "it waits")
+        check(catchUp.end(a, answered: true, now: 10_002).map(\.envelope.sequence) == [3])
         try check(admit(&catchUp, a, 4) == .passes)
         check(!catchUp.listens(a, now: 10_003), "it has answered")
         check(catchUp.listens(b, now: 10_003))
@@ -87,10 +89,10 @@ private func check(_ condition: Bool, _ comment: Comment? = nil, sourceLocation:
         var catchUp = CatchUp(memoryMilliseconds: 60_000)
         try check(catchUp.holdBehindHole(.everyone, envelope(a, 5), bytes: 10, now: 100))
         check(catchUp.due(now: 100, canAsk: true, canHear: true) == [.ask(a)])
-        _ = catchUp.asked(a, now: 100)
+        _ = catchUp.asked(a, now: 100, clock: 100)
         check(catchUp.due(now: 600, canAsk: true, canHear: true).isEmpty)
         check(catchUp.due(now: 700, canAsk: true, canHear: true) == [.ask(a)])
-        _ = catchUp.asked(a, now: 700)
+        _ = catchUp.asked(a, now: 700, clock: 700)
         check(catchUp.due(now: 2_100, canAsk: true, canHear: true) == [.giveUp(a)])
         check(catchUp.end(a, answered: false, now: 2_100).count == 1)
         try check(!catchUp.holdBehindHole(.everyone, envelope(a, 9), bytes: 10, now: 3_000), "not again for a minute")
@@ -127,7 +129,8 @@ private func check(_ condition: Bool, _ comment: Comment? = nil, sourceLocation:
 @Suite struct RepairAnswerTests {
     @Test func onlyWhatIsMissingIsGiven() throws {
         let asker = try #require(NodeID("b")), third = try #require(NodeID("c"))
-        let lobby = BusTopic.room(try #require(RoomName("lobby"))), attic = BusTopic.room(try #require(RoomName("attic")))
+        let lobby = BusTopic.room(try #require(RoomName("lobby"))),
+            attic = BusTopic.room(try #require(RoomName("attic")))
         func message(_ topic: BusTopic, _ first: UInt64, time: Int64) -> RecentMessages.Message {
             .init(topic: topic, first: first, count: 2, payload: ByteBuffer(), time: time)
         }

@@ -14,10 +14,14 @@ struct Received: Sendable, Equatable {
     enum Kind: Sendable, Equatable {
         case room(RoomName), observers(RoomName), all, send(SendTarget), reply(ClientID), live(RoomName)
         case disconnect(SendTarget, UInt16)
+        /// Into an ordered room; what is replayed follows as ``replay(_:_:)``.
+        case admitted(ClientID, RoomName), replay(ClientID, RoomName), refused(ClientID, RoomName)
     }
     let shard: Int
     let kind: Kind
     let json: String
+    /// Who doesn't get it.
+    var excluded: ClientID?
 }
 
 /// Stands for the hub: writes down what the bridge hands over, and answers counted sends.
@@ -27,7 +31,8 @@ final class RecordingSink: ShardSink {
         var connections: [SendTarget: [Int: Int]] = [:]
         var bridge: BridgeRef?
         var statistics = HubStatistics()
-        var isStuck = false
+        var isStuck: (Int) -> Bool = { _ in false }
+        var stuck: [@Sendable () -> Void] = []
     }
 
     let shardCount: Int
@@ -37,7 +42,19 @@ final class RecordingSink: ShardSink {
 
     func attach(_ bridge: BridgeRef) { state.withLock { $0.bridge = bridge } }
     func setStatistics(_ statistics: HubStatistics) { state.withLock { $0.statistics = statistics } }
-    func stick() { state.withLock { $0.isStuck = true } }
+    /// All shards, or one, carry nothing out any more, as far as the bridge is told.
+    func stick(only shard: Int? = nil) {
+        state.withLock { $0.isStuck = { shard == nil || shard == $0 } }
+    }
+    /// They have carried out what they owed.
+    func unstick() {
+        let stuck = state.withLock { state in
+            defer { state.stuck = [] }
+            state.isStuck = { _ in false }
+            return state.stuck
+        }
+        for done in stuck { done() }
+    }
     /// How many connections of a target a shard shall claim to have.
     func hold(_ target: SendTarget, shard: Int, count: Int) {
         state.withLock { $0.connections[target, default: [:]][shard] = count }
@@ -64,23 +81,57 @@ final class RecordingSink: ShardSink {
                     case .reply(let client, let message): (.reply(client), message)
                     case .presenceReply(let client, let message): (.reply(client), message)
                     case .historyReply(let client, let message): (.reply(client), message)
-                    case .admit(let client, _, _), .refuseJoin(let client, _, _, _): (.reply(client), nil)
+                    case .admit(let client, let admission, _): (.admitted(client, admission.room), nil)
+                    case .refuseJoin(let client, let room, _, _): (.refused(client, room), nil)
                     case .roomLive(let room): (.live(room), nil)
                     case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
                     }
                 if case .send(let target, _, let token?) = command {
                     reports.append(.delivered(token: token, count: state.connections[target]?[index] ?? 0))
                 }
-                let json = message.map { String(buffer: $0.json) } ?? ""
-                state.received.append(Received(shard: index, kind: kind, json: json))
+                let json = message.map { String(buffer: $0.json) } ?? Self.describe(command)
+                var excluded: ClientID?
+                if case .roomExcept(_, _, let client) = command { excluded = client }
+                state.received.append(Received(shard: index, kind: kind, json: json, excluded: excluded))
+                reports += Self.answers(to: command)
+                guard case .admit(let client, let admission, _) = command else { continue }
+                state.received += admission.replay.map {
+                    Received(shard: index, kind: .replay(client, admission.room), json: String(buffer: $0.json))
+                }
             }
             return state.bridge
         }
-        if !state.withLock({ $0.isStuck }) { done() }
+        let isDone = state.withLock { state in
+            let isStuck = state.isStuck(index)
+            if isStuck { state.stuck.append(done) }
+            return !isStuck
+        }
+        if isDone { done() }
         if !reports.isEmpty { bridge?.relay(reports, fromShard: index) }
     }
 
     func statistics() async -> HubStatistics { state.withLock { $0.statistics } }
+
+    private static func describe(_ command: ShardCommand) -> String {
+        switch command {
+        case .admit(_, let admission, _):
+            "\(admission.epoch) \(admission.offset) \(admission.recovered) \(admission.reason?.rawValue ?? "-")"
+        case .refuseJoin(_, _, let error, _): error.code.rawValue
+        default: ""
+        }
+    }
+
+    /// What a shard tells when it has let a client in, or not.
+    private static func answers(to command: ShardCommand) -> [HubEvent] {
+        switch command {
+        case .admit(let client, let admission, _):
+            guard let node = client.node else { return [] }
+            let member = Member(client: client, user: nil, node: node, joinedAt: 1_700_000_000_000)
+            return [.admitted(room: admission.room, member: member)]
+        case .refuseJoin(_, let room, _, _): return [.joinAbandoned(room: room)]
+        default: return []
+        }
+    }
 }
 
 /// One node without sockets: a bridge on its own loop, a recorded hub, and verbs that speak like a shard.

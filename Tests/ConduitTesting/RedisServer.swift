@@ -18,6 +18,12 @@ package final class RedisServer: Sendable {
         package var tls = false
         /// What the certificate stands for, in openssl's notation.
         package var certificateNames = "DNS:localhost,IP:127.0.0.1"
+        /// With TLS: asks every client for a certificate.
+        package var asksForCertificates = false
+        /// Lines of a configuration file of its own, which a Sentinel rewrites.
+        package var configuration: [String] = []
+        /// Runs as a Sentinel.
+        package var isSentinel = false
         /// Listens on a unix socket too.
         package var unixSocket = false
         /// More arguments for `redis-server`, such as `["--maxclients", "10"]`.
@@ -138,7 +144,10 @@ package final class RedisServer: Sendable {
     package func redisCLI(_ arguments: [String]) async throws -> String {
         var command = ["redis-cli", "-h", "127.0.0.1", "-p", String(port)]
         if let password = options.password { command += ["--no-auth-warning", "-a", password] }
-        if let certificates { command += ["--tls", "--cacert", certificates.caFile] }
+        if let certificates {
+            command += ["--tls", "--cacert", certificates.caFile]
+            command += ["--cert", certificates.certificateFile, "--key", certificates.keyFile]
+        }
         return try await ChildProcess.run(command + arguments).output
             .trimmingCharacters(in: .whitespacesAndNewlines)
     }
@@ -196,14 +205,31 @@ package final class RedisServer: Sendable {
         }
     }
 
+    /// A configuration file comes first, and only once: a Sentinel keeps in it what it has learnt.
+    private func fileArguments() -> [String] {
+        guard !options.configuration.isEmpty else { return [] }
+        let path = folder.path("redis.conf")
+        if !FileManager.default.fileExists(atPath: path) {
+            try? options.configuration.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+        }
+        return [path]
+    }
+
     private func serverArguments() -> [String] {
+        if options.isSentinel {
+            return fileArguments() + [
+                "--sentinel", "--bind", "127.0.0.1", "--port", String(port), "--dir", folder.url.path,
+                "--logfile", folder.path("redis.log"),
+            ]
+        }
         var arguments = [
             "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder.url.path,
             "--logfile", folder.path("redis.log"), "--daemonize", "no",
         ]
         if let certificates {
             arguments += [
-                "--port", "0", "--tls-port", String(port), "--tls-auth-clients", "no",
+                "--port", "0", "--tls-port", String(port),
+                "--tls-auth-clients", options.asksForCertificates ? "yes" : "no",
                 "--tls-cert-file", certificates.certificateFile, "--tls-key-file", certificates.keyFile,
                 "--tls-ca-cert-file", certificates.caFile,
             ]

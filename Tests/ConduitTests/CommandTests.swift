@@ -83,7 +83,7 @@ enum Program {
         #expect(outcome.status == 69)
         #expect(outcome.output.contains("127.0.0.1:\(port)"))
         #expect(!outcome.output.contains("s3cr3t"))
-        let bad = try await Program.run("cluster", environment: ["CONDUIT_REDIS_URL": "redis+cluster://s3cr3t@a"])
+        let bad = try await Program.run("cluster", environment: ["CONDUIT_REDIS_URL": "redis+sentinel://s3cr3t@a"])
         #expect(bad.status == 78)
         #expect(!bad.output.contains("s3cr3t"))
     }

@@ -52,6 +52,7 @@ enum AdminMetrics {
         page.write(MetricName.relayLatency, cluster.relay)
         page.write(MetricName.subscriptions, cluster.subscriptions)
         page.write(MetricName.presenceMembers, cluster.presenceMembers)
+        page.write(MetricName.presenceRepaired, cluster.presenceRepaired)
         page.write(MetricName.redisRoundTrip, Double(cluster.redisRoundTripMicroseconds) / 1_000_000)
         page.write(MetricName.redisReconnects, cluster.reconnects)
         page.write(MetricName.outboxBytes, cluster.outboxBytes)

@@ -363,6 +363,7 @@ final class Bridge {
         for (reason, count) in bounded where count > 0 { result.relayDropped[reason] = count }
         result.subscriptions = phase == .alone ? 0 : interest.count
         result.presenceMembers = presence.memberCount
+        result.presenceRepaired = care.repaired
         result.outboxBytes = outbox.bytes
         result.nodes = directory.living.count + 1
         let connections = (commands?.connections ?? 0, subscriptions?.connections ?? 0)

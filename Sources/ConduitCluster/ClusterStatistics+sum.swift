@@ -39,6 +39,7 @@ extension ClusterStatistics {
         orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions
         presenceMembers += other.presenceMembers
+        presenceRepaired &+= other.presenceRepaired
         redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)
         reconnects &+= other.reconnects
         outboxBytes += other.outboxBytes

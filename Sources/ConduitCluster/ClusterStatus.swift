@@ -85,6 +85,8 @@ package struct ClusterStatistics: Sendable {
     package var subscriptions = 0
     /// Members of all rosters that this node keeps.
     package var presenceMembers = 0
+    /// Mistakes in rosters that were found and put right, in Redis or here.
+    package var presenceRepaired: UInt64 = 0
     /// Last round trip of a heartbeat, in microseconds.
     package var redisRoundTripMicroseconds: Int64 = 0
     /// Links that were made again.

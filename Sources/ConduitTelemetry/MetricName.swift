@@ -83,6 +83,10 @@ public enum MetricName {
     /// Members in rosters.
     public static let presenceMembers = Metric(
         "conduit_presence_members", .gauge, "Members in the rosters that this node keeps, all nodes together.")
+    /// Rosters put right.
+    public static let presenceRepaired = Metric(
+        "conduit_presence_repaired_total", .counter,
+        "Mistakes in rosters that were found and put right, in Redis or on this node.")
     /// Redis round trip.
     public static let redisRoundTrip = Metric(
         "conduit_redis_round_trip_seconds", .gauge, "Last round trip of a command to Redis.")
@@ -108,8 +112,8 @@ public enum MetricName {
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
-        relayDropped, relayGaps, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers, redisRoundTrip,
-        redisReconnects,
-        outboxBytes, clusterNodes, processCPU, processMemory, processDescriptors, processMaxDescriptors,
+        relayDropped, relayGaps, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency,
+        subscriptions, presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes,
+        processCPU, processMemory, processDescriptors, processMaxDescriptors,
     ]
 }

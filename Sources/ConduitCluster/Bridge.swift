@@ -85,6 +85,10 @@ final class Bridge {
     /// Milliseconds in which this loop has worked.
     var awake: Int64 = 0
     var lastTick: Int64 = 0
+    /// Audits that are being answered.
+    var audits = 0
+    /// Nodes that have gone while this one was there.
+    var nodesGone: UInt64 = 0
     /// Rooms are to be told that they are live when nobody owes an answer.
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []

@@ -29,6 +29,9 @@ extension ClusterStatistics {
         relayPublished &+= other.relayPublished
         relayReceived &+= other.relayReceived
         relayDropped.merge(other.relayDropped) { $0 &+ $1 }
+        relayExpected &+= other.relayExpected
+        relayArrived &+= other.relayArrived
+        relayEchoed &+= other.relayEchoed
         relayGaps &+= other.relayGaps
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved

@@ -65,6 +65,12 @@ package struct ClusterStatistics: Sendable {
     package var relayReceived: UInt64 = 0
     /// Messages that were not relayed or not delivered, by reason.
     package var relayDropped: [String: UInt64] = [:]
+    /// Numbered messages times the connections that Redis says got them, this node's own among them.
+    package var relayExpected: UInt64 = 0
+    /// Numbered messages of other nodes that arrived, whatever became of them.
+    package var relayArrived: UInt64 = 0
+    /// This node's own numbered messages that came back to it.
+    package var relayEchoed: UInt64 = 0
     /// Messages of other nodes that were found missing, whether they came after all or not.
     package var relayGaps: UInt64 = 0
     /// Messages that were missing and were delivered after all.

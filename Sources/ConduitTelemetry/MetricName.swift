@@ -62,7 +62,24 @@ public enum MetricName {
         "conduit_relay_dropped_total", .counter, "Messages that could not be relayed, by reason.")
     /// Holes in sequences.
     public static let relayGaps = Metric(
-        "conduit_relay_gaps_total", .counter, "Messages of other nodes that never arrived, by their sequence numbers.")
+        "conduit_relay_gaps_total", .counter,
+        "Messages of other nodes that were found missing, by their sequence numbers: healed and unrecoverable ones.")
+    /// Holes that were filled.
+    public static let relayHealed = Metric(
+        "conduit_relay_healed_total", .counter, "Messages that were missing and were delivered after all.")
+    /// Holes that stay.
+    public static let relayUnrecoverable = Metric(
+        "conduit_relay_unrecoverable_total", .counter, "Messages that were missing and are lost.")
+    /// Receptions that Redis promised.
+    public static let relayExpected = Metric(
+        "conduit_relay_expected_total", .counter,
+        "Published messages times the connections that got them, by Redis's answers.")
+    /// Receptions.
+    public static let relayArrived = Metric(
+        "conduit_relay_arrived_total", .counter, "Messages of other nodes that arrived, whatever became of them.")
+    /// Receptions of own messages.
+    public static let relayEchoed = Metric(
+        "conduit_relay_echoed_total", .counter, "Own messages that came back from Redis.")
     /// Came twice.
     public static let relayDuplicates = Metric(
         "conduit_relay_duplicates_total", .counter, "Messages of other nodes that came twice and were dropped.")
@@ -112,8 +129,9 @@ public enum MetricName {
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
-        relayDropped, relayGaps, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency,
-        subscriptions, presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes,
-        processCPU, processMemory, processDescriptors, processMaxDescriptors,
+        relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed,
+        relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
+        presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, processCPU,
+        processMemory, processDescriptors, processMaxDescriptors,
     ]
 }

@@ -15,10 +15,12 @@ final class Traffic: Sendable {
         var doubled = 0
         /// Numbers that never came.
         var lost: Set<Int> = []
+        /// The same for each sender, receiver and room.
+        var losses: [String] = []
 
         var description: String {
-            let range = lost.isEmpty ? "" : ", \(lost.min() ?? 0) to \(lost.max() ?? 0)"
-            return "\(received) received, \(reordered) reordered, \(doubled) doubled, \(lost.count) lost\(range)"
+            let all = losses.isEmpty ? "" : ": " + losses.joined(separator: ", ")
+            return "\(received) received, \(reordered) reordered, \(doubled) doubled, \(lost.count) numbers lost\(all)"
         }
     }
 
@@ -81,7 +83,9 @@ final class Traffic: Sendable {
             }
             let unique = Set(line)
             sum.doubled += line.count - unique.count
-            sum.lost.formUnion(Set(0..<count).subtracting(unique))
+            let lost = Set(0..<count).subtracting(unique)
+            if !lost.isEmpty { sum.losses.append("\(lost.count) of \(lost.min() ?? 0)...\(lost.max() ?? 0)") }
+            sum.lost.formUnion(lost)
         }
         return sum
     }

@@ -21,7 +21,7 @@ package final class RedisSentinel: Sendable {
         try await master.redisCLI("CONFIG", "SET", "repl-diskless-sync-delay", "0")
         for server in servers { try await server.redisCLI("CONFIG", "SET", "repl-ping-replica-period", "1") }
         try await eventually("\(replicas) replicas follow") {
-            try await master.redisCLI("INFO", "replication").split(separator: "\n")
+            try await master.redisCLI("INFO", "replication").split(whereSeparator: \.isNewline)
                 .count { $0.contains("state=online") } == replicas
         }
         var sentinels: [RedisServer] = []

@@ -39,7 +39,7 @@ test-page: ## Run a cluster and test the example page on it in headless Chromium
 test-clients: ## Test the program that was built last with clients in Go (gorilla/websocket) and Python
 	@dev/test-clients
 
-test-faults: ## Run the fault tests with Redis away for 20 s (FAULT_OUTAGE_SECONDS) and show their figures
+test-faults: ## Run every fault test, minutes, and show the tables of figures (FAULTS= chooses; dev/test-faults --help)
 	@dev/test-faults
 
 bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains

@@ -69,6 +69,8 @@ final class NodeParts: Sendable {
             throw PortUnavailable(key: "http.port", address: address, reason: error)
         }
         var cluster = configuration.cluster
+        // One table for both, whoever made the configuration.
+        cluster.rooms = configuration.hub.rooms
         if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
         let bridge = BridgeRef(
             node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)

@@ -15,7 +15,7 @@ struct BenchPhases {
         self.workers = workers
     }
 
-    private var plan: BenchPlan { run.plan }
+    var plan: BenchPlan { run.plan }
 
     mutating func run() async throws -> BenchReport {
         try await connect()
@@ -25,7 +25,11 @@ struct BenchPhases {
             let why = figures.failures.sorted.first?.text ?? "no reason known"
             throw BenchError("none of \(figures.opened) connections could be opened: \(why)")
         }
-        return plan.mode == .connect ? try await holdConnections() : try await traffic()
+        return switch plan.mode {
+        case .connect: try await holdConnections()
+        case .presence: try await fillRoom()
+        default: try await traffic()
+        }
     }
 
     // MARK: Connecting
@@ -41,6 +45,7 @@ struct BenchPhases {
                 case .echo: .echo
                 case .rooms: .both
                 case .fanout, .cross, .churn: .member
+                case .presence: .attendee
                 }
             specs[member % workers.count].append(
                 ConnectionSpec(
@@ -211,12 +216,20 @@ struct BenchPhases {
                 expected += part.expected
                 lost += part.lost
             }
+            // Acks that are still to come, too.
+            var missing = lost
+            if plan.acks {
+                var acks: UInt64 = 0
+                for worker in workers { acks += try await worker.query { $0.figures.acks } }
+                let all = sums.reduce(UInt64(0)) { $0 + UInt64($1) }
+                missing += all > acks ? all - acks : 0
+            }
             let now = NIODeadline.now()
-            if lost != last {
-                last = lost
+            if missing != last {
+                last = missing
                 quietSince = now
             }
-            guard lost > 0, now < deadline, now < quietSince + .seconds(2) else {
+            guard missing > 0, now < deadline, now < quietSince + .seconds(2) else {
                 return (expected, lost, sums)
             }
             try await step(.draining, .milliseconds(20))
@@ -225,7 +238,7 @@ struct BenchPhases {
 
     // MARK: Time
 
-    private mutating func wait(until end: NIODeadline, _ phase: BenchProgress.Phase) async throws {
+    mutating func wait(until end: NIODeadline, _ phase: BenchProgress.Phase) async throws {
         while NIODeadline.now() < end, !run.stop.isStopped {
             let rest = (end - NIODeadline.now()).nanoseconds
             try await step(phase, .nanoseconds(min(max(rest, 0), 100_000_000)))
@@ -233,7 +246,7 @@ struct BenchPhases {
     }
 
     /// Sleeps; once a second it tells how far things are.
-    private mutating func step(_ phase: BenchProgress.Phase, _ time: Duration) async throws {
+    mutating func step(_ phase: BenchProgress.Phase, _ time: Duration) async throws {
         try await Task.sleep(for: time)
         let now = NIODeadline.now()
         let since = Double((now - lastProgress).nanoseconds) / 1e9
@@ -251,7 +264,7 @@ struct BenchPhases {
         lastReceived = figures.received
     }
 
-    private func figures() async throws -> LoadFigures {
+    func figures() async throws -> LoadFigures {
         var all = LoadFigures()
         for worker in workers { all.merge(try await worker.query { $0.allFigures }) }
         return all

@@ -1,7 +1,7 @@
 /// Everything that decides what a run does.
 package struct BenchPlan: Sendable {
     package enum Mode: String, Sendable, CaseIterable {
-        case connect, fanout, echo, rooms, cross, churn
+        case connect, fanout, echo, rooms, cross, churn, presence
     }
 
     /// How messages are paced.
@@ -44,6 +44,14 @@ package struct BenchPlan: Sendable {
     package var churnRate = 50.0
     /// `churn`: how long each stays.
     package var churnHold = 0.2
+    /// What the names of rooms begin with, up to the colon: rooms of a namespace have its policy.
+    package var roomNamespace = "bench"
+    /// Publishers ask for an `ack` of every message and count them.
+    package var acks = false
+    /// `presence`: comings into the room a second; `nil` is all at once.
+    package var joinRate: Double?
+    /// `presence`: how long at most until the last member is in and has been told of all the others.
+    package var settle = 30.0
     /// Part of the names of rooms, so that runs don't meet.
     package var runID: String
     /// Admin ports whose figures are read before and after.
@@ -60,6 +68,7 @@ package struct BenchPlan: Sendable {
     package var layout: TrafficLayout {
         switch mode {
         case .connect: TrafficLayout(members: clients, publishers: 0, rooms: rooms)
+        case .presence: TrafficLayout(members: clients, publishers: 0, rooms: 1)
         case .echo: TrafficLayout(members: clients, publishers: clients, rooms: clients)
         case .rooms: TrafficLayout(members: clients, publishers: clients, rooms: rooms)
         case .fanout, .cross, .churn: TrafficLayout(members: clients, publishers: publishers, rooms: 1)
@@ -69,7 +78,7 @@ package struct BenchPlan: Sendable {
     /// Connections that last for the whole run.
     package var connections: Int {
         switch mode {
-        case .connect, .echo, .rooms: clients
+        case .connect, .echo, .rooms, .presence: clients
         case .fanout, .cross, .churn: clients + publishers
         }
     }
@@ -79,7 +88,10 @@ package struct BenchPlan: Sendable {
         mode == .churn ? min(10_000, Int(churnRate * (churnHold + 3)) + 64) : 0
     }
 
-    package func room(_ index: Int) -> String { "bench:\(runID):\(index)" }
+    package func room(_ index: Int) -> String { "\(roomNamespace):\(runID):\(index)" }
+
+    /// What would end the JSON string that a room's name stands in, or the namespace itself.
+    private static let special: [UInt8] = [UInt8(ascii: ":"), UInt8(ascii: "\""), UInt8(ascii: "\\")]
 
     /// The first thing that makes no sense, in words.
     package var problem: String? {
@@ -87,6 +99,12 @@ package struct BenchPlan: Sendable {
         if !(1...1_000_000).contains(clients) { return "--clients is from 1 to 1,000,000" }
         if !(1...10_000).contains(publishers) { return "--publishers is from 1 to 10,000" }
         if rooms < 1 || rooms > clients { return "--rooms is from 1 to the number of clients" }
+        if roomNamespace.isEmpty || roomNamespace.utf8.count > 64
+            || !roomNamespace.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !Self.special.contains($0) })
+        {
+            return "--room-namespace is 1 to 64 visible characters without colon, quotes and backslash"
+        }
+        if acks, mode == .echo { return "--acks needs messages to a room" }
         if layout.publishers > DeliveryMark.maximumPublishers {
             return "more than \(DeliveryMark.maximumPublishers) clients can't publish"
         }
@@ -103,12 +121,16 @@ package struct BenchPlan: Sendable {
             ("--duration", duration, 0.1, 86_400), ("--warmup", warmup, 0, 3600), ("--drain", drain, 0, 600),
             ("--connect-timeout", connectTimeout, 0.1, 600), ("--hold", hold, 0, 86_400),
             ("--churn-hold", churnHold, 0, 600), ("--loss-timeout", lossTimeout, 0.1, 600),
+            ("--settle", settle, 0.1, 3600),
         ]
         for (name, value, least, most) in times where !(value >= least && value <= most) {
             return "\(name) is from \(least) to \(most) seconds"
         }
         if let connectRate, !(connectRate > 0 && connectRate <= 1_000_000) {
             return "--connect-rate is above 0 and up to 1,000,000"
+        }
+        if let joinRate, !(joinRate > 0 && joinRate <= 1_000_000) {
+            return "--join-rate is above 0 and up to 1,000,000"
         }
         if !(1...10_000).contains(concurrency) { return "--concurrency is from 1 to 10,000" }
         if !(1...64).contains(threads) { return "--threads is from 1 to 64" }

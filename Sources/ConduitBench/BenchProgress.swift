@@ -7,6 +7,8 @@ package struct BenchProgress: Sendable {
         case warmup = "warm-up"
         case measuring
         case holding
+        /// All come into the room.
+        case joining
         case draining
     }
 

@@ -24,10 +24,12 @@ extension BenchReport {
                     object.number("connections", node.connections)
                     return object.text
                 }))
-        object.raw("messages", plan.mode == .connect ? "null" : messages)
+        object.raw("messages", plan.mode == .connect || plan.mode == .presence ? "null" : messages)
         object.raw("latency_us", Self.latency(figures.latency))
         object.raw("cross_node_latency_us", Self.latency(figures.crossNodeLatency))
         object.raw("churn", plan.mode == .churn ? churn : "null")
+        object.raw("presence", plan.mode == .presence ? crowd : "null")
+        object.raw("acks", plan.acks ? acks : "null")
         object.raw("generator", generator)
         object.raw("server", serverObject)
         object.raw("errors", Self.tally(figures.errors))
@@ -42,7 +44,7 @@ extension BenchReport {
         object.number("rooms", plan.mode == .echo ? 0 : plan.layout.rooms)
         switch plan.load {
         case .rate(let rate):
-            object.decimal("rate", plan.mode == .connect ? nil : rate)
+            object.decimal("rate", plan.mode == .connect || plan.mode == .presence ? nil : rate)
             object.raw("window", "null")
         case .window(let window):
             object.raw("rate", "null")
@@ -97,6 +99,30 @@ extension BenchReport {
         object.number("received", figures.churn.received)
         object.raw("handshake_us", Self.latency(figures.churn.handshake))
         object.raw("ready_us", Self.latency(figures.churn.readiness))
+        return object.text
+    }
+
+    private var crowd: String {
+        let crowd = figures.crowd
+        var object = JSONObject()
+        object.decimal("join_rate", plan.joinRate)
+        object.number("joined", crowd.joined)
+        object.number("settled", crowd.settled)
+        object.decimal("joined_s", crowd.joinSeconds)
+        object.decimal("settled_s", crowd.settleSeconds)
+        object.raw("join_us", Self.latency(crowd.joining))
+        object.number("diffs", crowd.diffs)
+        object.decimal("diffs_per_member", crowd.diffsPerMember)
+        object.number("most_diffs_a_second", crowd.mostDiffsASecond)
+        object.number("diff_bytes", crowd.diffBytes)
+        return object.text
+    }
+
+    private var acks: String {
+        var object = JSONObject()
+        object.number("received", figures.acks)
+        object.number("missing", unacknowledged)
+        object.raw("latency_us", Self.latency(figures.ackLatency))
         return object.text
     }
 

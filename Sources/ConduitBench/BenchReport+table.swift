@@ -27,7 +27,23 @@ extension BenchReport {
         if nodes.count > 1 {
             row("nodes", nodes.map { "\($0.name) \(Figure.text($0.connections))" }.joined(separator: "   "))
         }
-        if plan.mode != .connect { traffic(row, latency) }
+        if plan.mode == .presence {
+            let crowd = figures.crowd
+            row(
+                "in the room",
+                "\(Figure.text(crowd.joined)) after \(Figure.text(crowd.joinSeconds ?? 0, digits: 2)) s   all "
+                    + "told of all: \(Figure.text(crowd.settled))"
+                    + (crowd.settleSeconds.map { " after \(Figure.text($0, digits: 2)) s" } ?? ""))
+            latency("  room_joined after", crowd.joining)
+            row(
+                "presence_diff",
+                "\(Figure.text(crowd.diffs))   to each member \(Figure.text(crowd.diffsPerMember, digits: 1))   "
+                    + "at most \(Figure.text(crowd.mostDiffsASecond)) a second   "
+                    + "\(Figure.text(Double(crowd.diffBytes) / 1e6, digits: 2)) MB in all")
+            row("generator", "CPU \(Figure.text(generatorCPUPercent, digits: 0)) %")
+        } else if plan.mode != .connect {
+            traffic(row, latency)
+        }
         if plan.mode == .churn {
             let churn = figures.churn
             row(
@@ -62,6 +78,10 @@ extension BenchReport {
         } else {
             latency("latency", figures.latency)
         }
+        if plan.acks {
+            row("acks", "\(Figure.text(figures.acks))   missing \(Figure.text(unacknowledged))")
+            latency("  after", figures.ackLatency)
+        }
         if let perDelivery = serverMicrosecondsPerDelivery, let server {
             row(
                 "server CPU",
@@ -85,6 +105,9 @@ extension BenchReport {
         let payload = "\(Figure.text(plan.payloadBytes)) bytes of payload"
         let publishers = "\(Figure.text(plan.publishers)) publisher\(plan.publishers == 1 ? "" : "s")"
         switch plan.mode {
+        case .presence:
+            return "\(clients) into one room, "
+                + (plan.joinRate.map { "\(Figure.text($0, digits: 0)) a second" } ?? "all at once")
         case .connect: return clients + (plan.joins ? " in \(Figure.text(plan.rooms)) rooms" : "")
         case .echo: return "\(clients), \(pace), \(payload)"
         case .rooms: return "\(clients) in \(Figure.text(plan.rooms)) rooms, \(pace), \(payload)"

@@ -29,6 +29,17 @@ package struct BenchReport: Sendable {
     package var isClean: Bool {
         lost == 0 && figures.duplicated == 0 && figures.reordered == 0 && figures.invalid == 0 && figures.failed == 0
             && figures.lost == 0 && figures.churn.failed == 0
+            && (plan.mode != .presence || crowdIsWhole) && unacknowledged == 0
+    }
+
+    /// Messages that were to be answered and were not: no `ack` came, or an `error`.
+    package var unacknowledged: UInt64 {
+        plan.acks && figures.sent > figures.acks ? figures.sent - figures.acks : 0
+    }
+
+    /// `presence`: everybody got in and was told the right number in the end.
+    package var crowdIsWhole: Bool {
+        figures.crowd.joined == figures.ready && figures.crowd.settled == figures.ready
     }
 
     package var connectSeconds: Double {

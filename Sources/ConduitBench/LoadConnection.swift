@@ -21,13 +21,15 @@ final class LoadConnection: ChannelInboundHandler {
         case echo
         /// Comes and goes.
         case churner
+        /// Comes into the room when it is told to, and counts what it hears of the others.
+        case attendee
 
         var joins: Bool { self == .member || self == .both || self == .churner }
         /// Receives what is checked.
         var receives: Bool { self == .member || self == .both || self == .echo }
         var publishes: Bool { self == .publisher || self == .both || self == .echo }
         /// What it takes part in needs to know its node.
-        var asksNode: Bool { receives || publishes }
+        var asksNode: Bool { receives || publishes || self == .attendee }
     }
 
     enum State {
@@ -61,6 +63,8 @@ final class LoadConnection: ChannelInboundHandler {
     var trackers: [DeliveryTracker] = []
     /// Publishers whose probes came.
     var probes: Set<UInt32> = []
+    /// `presence`: what an attendee has been told.
+    var attendance = Attendance()
     /// When a churner goes.
     var leavesAt: UInt64 = 0
 
@@ -216,6 +220,11 @@ final class LoadConnection: ChannelInboundHandler {
     }
 
     private func message(_ buffer: ByteBuffer, _ range: Range<Int>, _ now: UInt64) {
+        if role == .attendee { return worker.hear(buffer, range, on: self, at: now) }
+        if worker.plan.acks, role.publishes, !ServerText.hasType("bench", buffer, range) {
+            if ServerText.hasType("ack", buffer, range) { return worker.acknowledge(buffer, range, at: now) }
+            return control(ServerText(buffer.getString(at: range.lowerBound, length: range.count) ?? ""), now)
+        }
         if markOffset + DeliveryMark.byteCount <= range.count,
             let mark = DeliveryMark.read(buffer, at: range.lowerBound + markOffset)
         {
@@ -228,7 +237,7 @@ final class LoadConnection: ChannelInboundHandler {
         control(ServerText(buffer.getString(at: range.lowerBound, length: range.count) ?? ""), now)
     }
 
-    private func control(_ text: ServerText, _ now: UInt64) {
+    func control(_ text: ServerText, _ now: UInt64) {
         switch text.type {
         case "status":
             nodeName = text.string("node_id")

@@ -40,6 +40,10 @@ package struct LoadFigures: Sendable {
     package var lateness = LatencyRecorder()
 
     package var churn = ChurnFigures()
+    package var crowd = CrowdFigures()
+    /// Answers to messages of the whole run; latency of those that were due within the measured time.
+    package var acks: UInt64 = 0
+    package var ackLatency = LatencyRecorder()
 
     package init() {}
 
@@ -69,6 +73,9 @@ package struct LoadFigures: Sendable {
         readiness.merge(other.readiness)
         lateness.merge(other.lateness)
         churn.merge(other.churn)
+        crowd.merge(other.crowd)
+        acks += other.acks
+        ackLatency.merge(other.ackLatency)
     }
 }
 

@@ -51,7 +51,7 @@ extension LoadWorker {
             return .echo(payloadBytes: plan.payloadBytes, mask: mask)
         }
         let room = layout.room(ofPublisher: publisher)
-        return .broadcast(room: plan.room(room), payloadBytes: plan.payloadBytes, mask: mask)
+        return .broadcast(room: plan.room(room), payloadBytes: plan.payloadBytes, acks: plan.acks, mask: mask)
     }
 
     /// Opens one connection.

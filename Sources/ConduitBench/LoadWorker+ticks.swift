@@ -24,6 +24,7 @@ extension LoadWorker {
         pumpOpening(now)
         sweepOpening(now)
         pumpChurn(now)
+        pumpCrowd(now)
         giveUpLost(now)
     }
 

@@ -46,6 +46,10 @@ final class LoadWorker {
     var churners: [LoadConnection] = []
     var churnersUnderWay = 0
 
+    // All into one room: LoadWorker+crowd.swift
+    var crowdStart: UInt64 = 0
+    var crowdNext = 0
+
     // Itself: LoadWorker+ticks.swift
     var ticker: RepeatedTask?
     var nextTick: UInt64 = 0

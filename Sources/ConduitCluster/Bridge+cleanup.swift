@@ -56,7 +56,8 @@ extension Bridge {
         }
         directory.remove(gone)
         newcomers.remove(gone)
-        tracker.forget(gone)
+        tracker.retire(gone)
+        stopAsking(gone)
         removeMembers(of: gone)
         expected.remove(gone)
         checkGreeted()

@@ -23,6 +23,7 @@ extension Bridge {
         subscribingSince = now
         loadScripts()
         probesBack = probesSent
+        probeTimes = []
         // This node's own channels first: Redis confirms in order.
         let own = [keys.channel(.everyone), keys.channel(.control), keys.channel(.node(node))]
         subscriptions.subscribe(own)
@@ -38,11 +39,13 @@ extension Bridge {
         guard phase != .closed else { return }
         let wasLive = phase == .live
         if which == "subscriptions" {
-            for topic in interest.connectionLost() { tracker.forget(topic) }
+            for topic in interest.connectionLost() { tracker.pause(topic) }
+            orderedSubscriptionsLost()
             presence.connectionLost()
             snapshots.clear()
             for room in Array(presence.rooms) where interest.state(of: .room(room)) == nil { forget(room) }
             serviceChannels = 0
+            catchUp.lost()
         } else {
             outbox.connectionLost()
             abandonAssertion()
@@ -53,6 +56,7 @@ extension Bridge {
             snapshots.clear()
         }
         phase = .offline
+        owesLive = false
         answerAwaited()
         greeted = []
         expected = expected.union(directory.living).union(newcomers)
@@ -69,10 +73,11 @@ extension Bridge {
         lostAt = wall
         status.value = .degraded(since: wall)
         tellRooms(.degraded)
+        ordered.allAreTold()
     }
 
-    private func tellRooms(_ state: RoomState) {
-        for case .room(let room) in interest.topics {
+    func tellRooms(_ state: RoomState) {
+        for case .room(let room) in interest.topics where state == .degraded || !ordered.contains(room) {
             let mask = interest.shards(of: .room(room))
             if mask != 0 { handOff.add(.observers(room, EventEncoder.roomState(state, room: room)), to: mask) }
         }
@@ -99,15 +104,19 @@ extension Bridge {
         backlog -= 1
         subscribingSince = now
         switch topic {
-        case .everyone, .control, .node: serviceChannels += 1
+        case .everyone, .control, .node:
+            serviceChannels += 1
+            if serviceSince == nil { serviceSince = now }
         case .room(let room):
             if interest.confirmed(topic, now: now) {
                 // Before any message that came behind the confirmation.
                 answerAwaited(room)
+                orderedConfirmed(room)
                 requestSnapshot(room)
             }
         case .user: interest.confirmed(topic, now: now)
         }
+        if !lostTopics.isEmpty, lostTopics.remove(topic) != nil, lostTopics.isEmpty { askEverybody() }
         checkSubscribed()
     }
 
@@ -163,7 +172,7 @@ extension Bridge {
         let topics = interest.takeUnsubscriptions(now: now)
         guard !topics.isEmpty else { return }
         for topic in topics {
-            tracker.forget(topic)
+            tracker.pause(topic)
             if case .room(let room) = topic { forget(room) }
         }
         subscriptions?.unsubscribe(topics.map(keys.channel))
@@ -180,6 +189,7 @@ extension Bridge {
     private func checkSubscribed() {
         guard phase == .subscribing, serviceChannels >= 3, backlog <= 0 else { return }
         phase = .asserting
+        askEverybody()
         sweepOwnLeftovers()
         assertEverything()
     }
@@ -220,7 +230,9 @@ extension Bridge {
                 event("redis_lost", ["at", Timestamp.text(lost)])
                 event("redis_back", ["away_ms", String(max(0, wall - lost))])
             }
-            tellRooms(.live)
+            owesLive = true
+            tellLive()
+            tellOrderedLive()
         }
         hasBeenLive = true
         toldDegraded = false

@@ -12,7 +12,11 @@ extension Bridge {
                 drop(RelayDrop.badEntry)
                 continue
             }
-            perform(message, from: envelope.origin)
+            switch message {
+            case .repaired(let message): repaired(message, from: envelope)
+            case .repairEnd(let end): repairEnded(end, from: envelope)
+            default: perform(message, from: envelope.origin)
+            }
         }
     }
 
@@ -24,16 +28,21 @@ extension Bridge {
                 newcomers.insert(origin)
             }
             greetedBy(origin)
+            listens(origin)
             // A node that isn't ready itself stays silent: its own hello will follow.
             switch phase {
             case .greeting, .live: publishNow(.node(origin), .helloAnswer)
             case .alone, .offline, .subscribing, .asserting, .closed: break
             }
-        case .helloAnswer: greetedBy(origin)
+        case .helloAnswer:
+            greetedBy(origin)
+            listens(origin)
         case .nodeDown(let gone, let reason):
             // Only a node itself can say that it stops.
             guard reason == .lost || gone == origin else { return drop(RelayDrop.badEntry) }
             nodeIsDown(gone, reason)
+        case .repair(let request): answer(request, for: origin)
+        case .repaired, .repairEnd: break
         case .delivered(let request, let count):
             if let finished = sends.answered(request, count: Int(count)) { finish(finished) }
         case .disconnect(let target, let code):

@@ -30,8 +30,15 @@ extension Bridge {
     /// Commands of an assertion that are under way at once.
     private static let assertionWindow = 16
 
+    /// What is kept and told of a room's members.
+    func presencePolicy(of room: RoomName) -> RoomPolicy.Presence {
+        configuration.presenceEnabled ? configuration.rooms[room].presence : .off
+    }
+
     func localJoined(_ member: Member, _ room: RoomName) {
-        guard configuration.presenceEnabled else { return }
+        let policy = presencePolicy(of: room)
+        guard policy != .off else { return }
+        let member = policy == .count ? member.withoutInfo : member
         if let change = presence.addLocal(member, to: room) { note(change, in: room) }
         guard commands != nil else { return }
         presenceTurn[room, default: PresenceTurn()].fields[member.client] = (member, .left)
@@ -39,8 +46,9 @@ extension Bridge {
     }
 
     func localLeft(_ client: ClientID, _ room: RoomName, _ reason: LeaveReason) {
-        guard configuration.presenceEnabled else { return }
+        guard presencePolicy(of: room) != .off else { return }
         if let change = presence.removeLocal(client, from: room, reason: reason) { note(change, in: room) }
+        if presence.count(of: room, on: node) == 0 { care.departed(room) }
         guard commands != nil else { return }
         presenceTurn[room, default: PresenceTurn()].fields[client] = (nil, reason)
         presenceTurn[room]?.news.append { PresenceNews.left(client, reason).write(to: &$0) }
@@ -48,9 +56,11 @@ extension Bridge {
 
     /// Nobody of this node is interested in the room any more.
     func forget(_ room: RoomName) {
+        forgetOrdered(room)
         presence.forget(room)
         snapshots.remove(room)
         diffs.forget(room)
+        care.forget(room)
         answerQueries(of: room)
     }
 
@@ -241,34 +251,61 @@ extension Bridge {
                 merge(.joined(member), into: room)
             case .left(let client, let reason) where client.node == envelope.origin || reason == .nodeLost:
                 merge(.left(client, reason), into: room)
+            case .digest(let digest): heard(digest, of: envelope.origin, in: room)
+            case .differs(let owner): if owner == node { inspectSoon(room) }
             default: drop(RelayDrop.badEntry)
             }
         }
     }
 
-    private func merge(_ news: PresenceTable.News, into room: RoomName) {
+    func merge(_ news: PresenceTable.News, into room: RoomName) {
         for change in presence.merge(news, into: room) { note(change, in: room) }
     }
 
-    /// Collects a change for the room's observers.
-    func note(_ change: PresenceTable.Change, in room: RoomName) {
-        if diffs.add(change, to: room), let diff = diffs.take(room) { tell(diff, in: room) }
+    /// Collects a change for the room's observers. `named`: who it is may be told.
+    func note(_ change: PresenceTable.Change, in room: RoomName, named: Bool = true) {
+        if case .joined(let member) = change, let user = member.user { giveUpPlaces(of: user, in: room) }
+        let isNamed = named && !presence.isCountsOnly(room) && presencePolicy(of: room) == .full
+        diffs.add(change, to: room, named: isNamed, now: now)
+        scheduleDiffs()
+    }
+
+    private func scheduleDiffs() {
         guard !diffTimer, !diffs.isEmpty else { return }
         diffTimer = true
-        let interval = TimeAmount.milliseconds(max(1, configuration.presenceDiffMilliseconds))
+        // Twice an interval, so that nobody waits for nearly two.
+        let interval = TimeAmount.microseconds(max(1, configuration.presenceDiffMilliseconds) * 500)
         eventLoop.assumeIsolated().scheduleTask(in: interval) { [weak self] in
             guard let self else { return }
             self.diffTimer = false
-            for (room, diff) in self.diffs.takeAll() { self.tell(diff, in: room) }
+            guard self.phase != .closed else { return }
+            for room in self.diffs.due(now: self.now) { self.tell(room) }
+            self.scheduleDiffs()
         }
     }
 
-    private func tell(_ diff: PresenceDiffCoalescer.Diff, in room: RoomName) {
+    /// Whether a room tells numbers and no names: as its policy says, or because it has too many members.
+    func tellsCountsOnly(_ room: RoomName) -> Bool {
+        let policy = configuration.rooms[room]
+        return policy.presence == .count || presence.countsOnly(room, above: policy.presenceMembers)
+    }
+
+    private func tell(_ room: RoomName) {
+        let members = presence.count(of: room)
+        var event = PresenceDiff(count: members, users: presence.users(of: room))
+        event.countsOnly = tellsCountsOnly(room)
+        if event.countsOnly {
+            guard diffs.takeCounts(room, now: now, members: members) else { return }
+        } else {
+            let taken = diffs.take(room, now: now, members: members) { presence.connections(of: $0, in: room) }
+            guard let diff = taken else { return }
+            event.joined = diff.joined
+            event.left = diff.left.map { PresenceDiff.Leaving(member: $0.member, reason: $0.reason) }
+            event.usersJoined = diff.usersJoined
+            event.usersLeft = diff.usersLeft
+        }
         let mask = interest.shards(of: .room(room))
         guard mask != 0 else { return }
-        let left = diff.left.map { PresenceDiff.Leaving(member: $0.member, reason: $0.reason) }
-        let event = PresenceDiff(
-            joined: diff.joined, left: left, count: presence.count(of: room), users: presence.users(of: room))
         handOff.add(.observers(room, EventEncoder.presenceDiff(event, room: room)), to: mask)
         needsFlush()
     }
@@ -279,4 +316,9 @@ extension Bridge {
             for change in changes { note(change, in: room) }
         }
     }
+}
+
+extension Member {
+    /// As rosters keep it where nobody is named.
+    fileprivate var withoutInfo: Member { Member(client: client, user: user, node: node, joinedAt: joinedAt) }
 }

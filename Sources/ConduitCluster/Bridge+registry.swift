@@ -72,9 +72,13 @@ extension Bridge {
         for action in actions {
             switch action {
             case .claim(let lost): claim(lost)
-            case .appeared(let peer): logger.debug("a node appeared", metadata: [LogKey.node: "\(peer)"])
+            case .appeared(let peer):
+                logger.debug("a node appeared", metadata: [LogKey.node: "\(peer)"])
+                tracker.returned(peer)
+                listens(peer)
             case .vanished(let gone):
-                tracker.forget(gone)
+                tracker.retire(gone)
+                stopAsking(gone)
                 removeMembers(of: gone)
                 expected.remove(gone)
                 checkGreeted()
@@ -99,15 +103,21 @@ extension Bridge {
         heartbeat()
     }
 
+    /// A ping may take this long however often it is sent, in milliseconds: a busy machine isn't a dead subscription.
+    private static let probeMilliseconds: Int64 = 1_000
+
     /// Pings this node through Redis: the answer must come over the subscriptions.
     private func probe() {
         guard phase == .live || phase == .asserting, let subscriptions else { return }
-        if probesSent - probesBack >= 3 {
+        if probesSent - probesBack >= 3, let oldest = probeTimes.first, now - oldest.time >= Self.probeMilliseconds {
             probesBack = probesSent
+            probeTimes = []
             subscriptions.forceReconnect(reason: "three probes did not come back")
             return
         }
         probesSent += 1
+        if probeTimes.count >= 1_024 { probeTimes.removeFirst() }
+        probeTimes.append((probesSent, now))
         let number = probesSent
         var writer = NodeEnvelopeWriter()
         writer.append { $0.writeInteger(number) }
@@ -150,8 +160,7 @@ extension Bridge {
             ("redis_rtt_us", UInt64(max(0, own.redisRoundTripMicroseconds))),
             ("relay_published", own.relayPublished), ("relay_received", own.relayReceived),
             ("relay_dropped", own.relayDropped.values.reduce(0, +)), ("relay_gaps", own.relayGaps),
-            // Nothing heals a gap in a fast room yet, and there are no others.
-            ("healed", 0),
+            ("healed", own.healed), ("unrecoverable", own.unrecoverable),
             ("cpu_percent", UInt64(max(0, figures.cpuPercent.rounded()))),
             ("rss_bytes", figures.process.residentBytes), ("fds", UInt64(max(0, figures.process.openDescriptors))),
         ]

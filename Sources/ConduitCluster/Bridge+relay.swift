@@ -40,9 +40,13 @@ extension Bridge {
             let payload = batch.writer.finish(
                 kind: batch.kind, origin: node, incarnation: incarnation, sequence: first, startsRun: startsRun,
                 sentAt: batch.sentAt)
+            let number = recent.append(
+                .init(
+                    topic: batch.topic, first: first, count: messages, startsRun: startsRun, payload: payload,
+                    time: millis))
             outbox.append(
                 channel: channels.name(of: batch.topic), payload: payload, messages: messages,
-                requests: batch.requests, now: millis)
+                requests: batch.requests, number: number, now: millis)
         }
         // Only for its room: the array is used again.
         swap(&collected, &outbox.collected)
@@ -62,11 +66,13 @@ extension Bridge {
 
     /// Sends what waits, as far as the link takes it.
     func pump() {
-        guard phase == .live, let commands else { return }
+        guard phase == .live, let commands, outbox.waitingCount > 0 else { return }
+        let now = now
         while let entry = outbox.next() {
             guard commands.publishInOrder(channel: entry.channel, payload: entry.payload) == nil else {
                 return outbox.refused()
             }
+            recent.sent(entry.number, now: now)
         }
     }
 
@@ -136,34 +142,41 @@ extension Bridge {
         } catch {
             return drop(error.rawValue)
         }
+        // Numbered by the room's log, own ones too.
+        if envelope.kind == .ordered { return receivedOrdered(topic, envelope) }
         guard envelope.origin != node else { return receivedOwn(topic, envelope) }
         let count = UInt64(envelope.entries.count)
         let mask = interest.shards(of: topic)
         // Number 0 is for what isn't counted.
         if envelope.sequence > 0, mask != 0 || counts(topic) {
+            if catchUp.isActive, waits(topic, envelope, bytes: payload.readableBytes) { return }
             let verdict = tracker.observe(
                 topic, origin: envelope.origin, incarnation: envelope.incarnation, first: envelope.sequence,
-                count: count, startsRun: envelope.startsRun)
+                count: count, startsRun: envelope.startsRun, passesGaps: false)
             switch verdict {
             case .inOrder: break
             case .duplicate:
                 counters.relayDuplicates += count
                 return
-            case .gap(let missing): gap(missing, in: topic)
+            case .gap: return behindHole(topic, envelope, bytes: payload.readableBytes)
             case .malformed: return drop(RelayDrop.malformed)
             }
         }
+        dispatch(topic, envelope, mask)
+    }
+
+    func dispatch(_ topic: BusTopic, _ envelope: NodeEnvelope, _ mask: UInt64) {
         switch envelope.kind {
         case .broadcast: receivedBroadcast(topic, envelope, mask)
         case .send: receivedSends(topic, envelope)
         case .presence: receivedPresence(topic, envelope)
         case .control: receivedControl(topic, envelope)
-        case .probe: drop(RelayDrop.badEntry)
+        case .probe, .ordered: drop(RelayDrop.badEntry)
         }
     }
 
     /// Whether gaps are looked for. Not in what comes behind an UNSUBSCRIBE: it would be remembered as the last one.
-    private func counts(_ topic: BusTopic) -> Bool {
+    func counts(_ topic: BusTopic) -> Bool {
         switch topic {
         case .room, .user: interest.state(of: topic) != nil
         case .everyone, .control, .node: true
@@ -189,7 +202,11 @@ extension Bridge {
             for var entry in envelope.entries {
                 probesBack = max(probesBack, min(entry.readInteger(as: UInt64.self) ?? 0, probesSent))
             }
-        case .broadcast, .presence, .control: break
+            while let oldest = probeTimes.first, oldest.number <= probesBack {
+                provenAt = oldest.time
+                probeTimes.removeFirst()
+            }
+        case .broadcast, .presence, .control, .ordered: break
         }
     }
 
@@ -220,9 +237,10 @@ extension Bridge {
         return false
     }
 
-    /// Says to the observers of a room that messages are missing; the roster may lack something too.
-    private func gap(_ missing: UInt64, in topic: BusTopic) {
+    /// Says to the observers of a room that messages are missing for good; the roster may lack something too.
+    func missed(_ missing: UInt64, in topic: BusTopic) {
         counters.relayGaps &+= missing
+        counters.unrecoverable &+= missing
         guard case .room(let room) = topic else { return }
         let message = EventEncoder.roomState(.gap, missed: missing, room: room)
         handOff.add(.observers(room, message), to: interest.shards(of: topic))

@@ -8,13 +8,14 @@ extension Bridge {
     func channelsLost(_ channels: [String]) {
         guard phase != .closed, phase != .offline else { return }
         var topics: [BusTopic] = []
-        var own: [String] = []
+        var own: [BusTopic] = []
         for channel in channels {
             switch keys.topic(ofChannel: channel) {
             case .room(let room): topics.append(.room(room))
             case .user(let user): topics.append(.user(user))
-            case .everyone, .control: own.append(channel)
-            case .node(let node) where node == self.node: own.append(channel)
+            case .everyone: own.append(.everyone)
+            case .control: own.append(.control)
+            case .node(let node) where node == self.node: own.append(.node(node))
             case .node, nil: break
             }
         }
@@ -23,15 +24,11 @@ extension Bridge {
             subscriptions?.forceReconnect(reason: "channels of this node were moved while it came up")
             return
         }
-        subscriptions?.subscribe(own)
         // Their confirmations come once more.
         if phase == .subscribing {
             backlog += topics.count { interest.isConfirmed($0) && interest.shards(of: $0) != 0 }
         }
-        for topic in interest.lost(topics) {
-            if case .room(let room) = topic { forget(room) }
-        }
         counters.channelsMoved += UInt64(channels.count)
-        needsFlush()
+        topicsLost(topics + own)
     }
 }

@@ -114,6 +114,9 @@ extension Bridge {
             let result = self.presence.replaceSnapshot(of: room, with: members)
             if result.mustReadAgain, attempt < 5 { return self.read(room, attempt: attempt + 1) }
             if result.mustReadAgain { self.changed(self.presence.snapshotFailed(of: room), in: room) }
+            // Who was there before the room was followed is for `presence` to tell: a roster is not news. Only somebody
+            // who was answered before it was there has to hear of them this way.
+            self.changed(result.found, in: room, named: self.care.wasAnsweredEarly(room))
             self.changed(result.changes, in: room)
             if !result.stale.isEmpty {
                 self.writeMembers(of: room, set: [], remove: result.stale) { _ in }
@@ -122,8 +125,8 @@ extension Bridge {
         }
     }
 
-    private func changed(_ changes: [PresenceTable.Change], in room: RoomName) {
-        for change in changes { note(change, in: room) }
+    private func changed(_ changes: [PresenceTable.Change], in room: RoomName, named: Bool = true) {
+        for change in changes { note(change, in: room, named: named) }
     }
 
     private func finishedReading(_ room: RoomName) {
@@ -170,6 +173,9 @@ extension Bridge {
             return refuse(query, RequestError(.unavailable, "presence is switched off"))
         }
         let room = query.room
+        guard presencePolicy(of: room) != .off else {
+            return refuse(query, RequestError(.badRequest, "this room has no presence"))
+        }
         if presence.follows(room) || phase == .alone {
             guard phase == .live, !presence.isComplete(room), queryCount < Self.maximumQueries else {
                 return answerNow(query)
@@ -212,19 +218,28 @@ extension Bridge {
         let unique = Dictionary(members.map { ($0.client, $0) }) { first, _ in first }
         let users = Set(unique.values.compactMap(\.user)).count
         for query in waiting {
-            let page = PresenceTable.page(unique.values, after: query.cursor, limit: query.limit)
+            let policy = configuration.rooms[query.room]
+            let countsOnly = policy.presence == .count || unique.count > policy.presenceMembers
+            let page =
+                countsOnly ? nil : PresenceTable.page(unique.values, after: query.cursor, limit: query.limit)
             reply(query, page, count: unique.count, users: users)
         }
     }
 
     private func answerNow(_ query: PresenceQuery) {
-        let page = presence.page(of: query.room, after: query.cursor, limit: query.limit)
-        reply(query, page, count: presence.count(of: query.room), users: presence.users(of: query.room))
+        let room = query.room
+        if phase != .alone, presence.follows(room), !presence.isComplete(room) { care.answeredEarly(room) }
+        let page =
+            tellsCountsOnly(room) ? nil : presence.page(of: room, after: query.cursor, limit: query.limit)
+        reply(query, page, count: presence.count(of: room), users: presence.users(of: room))
     }
 
+    /// `page`: nothing where members are counted only.
     private func reply(
-        _ query: PresenceQuery, _ page: (members: [Member], more: Bool), count: Int, users: Int
+        _ query: PresenceQuery, _ page: (members: [Member], more: Bool)?, count: Int, users: Int
     ) {
+        let countsOnly = page == nil
+        let page = page ?? ([], false)
         // The longest infos make a page of a thousand members several megabytes.
         let fitting = MemberCodec.count(of: page.members, fitting: Self.pageBytes)
         let members = Array(page.members.prefix(fitting))
@@ -232,7 +247,7 @@ extension Bridge {
         send(
             EventEncoder.presence(
                 room: query.room, count: count, users: users, members: members, cursor: cursor,
-                id: query.replyTo.request), to: query.replyTo)
+                countsOnly: countsOnly, id: query.replyTo.request), to: query.replyTo)
     }
 
     private func refuse(_ query: PresenceQuery, _ error: RequestError) {

@@ -69,12 +69,49 @@ final class Bridge {
     /// A timer is set for what is held.
     var holdTimer = false
     let ownMark: NodeEnvelopeMark
+    /// What this node has sent, for those who missed it.
+    var recent: RecentMessages
+    /// Those who missed something.
+    var answers = RepairAnswers()
+    /// What this node has missed.
+    var catchUp: CatchUp
+    /// Subscriptions that were lost singly and aren't confirmed again.
+    var lostTopics: Set<BusTopic> = []
+    /// Since when this node's own channels are followed.
+    var serviceSince: Int64?
+    /// When everything was forgotten that the tracker knew.
+    var forgottenAt: Int64 = 0
+    var trackerResets: UInt64 = 0
+    /// Milliseconds in which this loop has worked.
+    var awake: Int64 = 0
+    var lastTick: Int64 = 0
+    /// Rooms are to be told that they are live when nobody owes an answer.
+    var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
+
+    // Ordered rooms.
+    var ordered = OrderedRooms()
+    var orderedPublishes: OrderedPublishes
+    var orderedJoins: OrderedJoins
+    var orderedLag = OrderedLag()
+    /// Rooms with joins of this turn.
+    var orderedToAdmit: Set<RoomName> = []
+    /// Rooms whose positions are still to be compared.
+    var orderedToCheck: [RoomName] = []
+    var orderedCheckedAt: Int64 = 0
+    var orderedTouchedAt: Int64 = 0
+    var orderedComplainedAt: Int64 = -10_000
+    /// Histories that are being read.
+    var histories = 0
 
     // Presence.
     var presence: PresenceTable
-    var diffs = PresenceDiffCoalescer()
+    var diffs: PresenceDiffCoalescer
     var diffTimer = false
+    /// Places in rosters of members whose connections broke.
+    var grace = PresenceGrace()
+    /// What keeps rosters right.
+    var care: PresenceCare
     var presenceTurn: [RoomName: PresenceTurn] = [:]
     /// Members who left and whose HDEL isn't confirmed.
     var tombstones = Tombstones()
@@ -110,6 +147,10 @@ final class Bridge {
     var hasBeenLive = false
     var probesSent: UInt64 = 0
     var probesBack: UInt64 = 0
+    /// When the probes that are under way were sent.
+    var probeTimes: [(number: UInt64, time: Int64)] = []
+    /// When the newest probe was sent that came back: what was published before it has arrived.
+    var provenAt: Int64?
     var scriptDigests: [String: String] = [:]
 
     /// Confirmations of the channels that every node listens to.
@@ -143,7 +184,14 @@ final class Bridge {
         self.handOff = HandOff(shards: sink.shardCount)
         self.outbox = RelayOutbox(
             byteLimit: configuration.outboxBytes, ageMilliseconds: configuration.outboxAgeMilliseconds)
+        self.recent = RecentMessages(
+            byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
+        self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
+        self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
+        self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
         self.presence = PresenceTable(own: node)
+        self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
+        self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)
         self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
         if var redis = configuration.redis {
             redis.clientName = redis.clientName ?? "conduit-\(node)"
@@ -207,11 +255,15 @@ final class Bridge {
     private func tick() {
         let now = now
         outbox.tick(now: now)
+        recent.tick(now: now)
+        catchUpTick(now: now)
         for finished in sends.sweep(now: now) { finish(finished) }
         sweepQueries(now: now)
+        tendPresence(now: now)
         unsubscribeIdle(now: now)
         interest.retryRefused(now: now)
         checkSubscribing(now: now)
+        tickOrdered(now: now)
         if let again = assertAgainAt, again <= now, assertion == nil, canAssert, !isLeaving { assertEverything() }
         if case .greeting(let until) = phase, until <= now { becomeLive() }
         needsFlush()
@@ -231,6 +283,7 @@ final class Bridge {
                 joined(room, shard: shard)
                 localJoined(member, room)
             case .left(let room, let client, let reason):
+                if keepsPlace(of: client, in: room, reason, shard: shard) { continue }
                 localLeft(client, room, reason)
                 interest.left(.room(room), shard: shard, now: now)
                 if interest.state(of: .room(room)) == nil {
@@ -243,6 +296,11 @@ final class Bridge {
             case .delivered(let token, let count):
                 if let finished = sends.delivered(token, count: count, now: now) { finish(finished) }
             case .presenceQuery(let query): answer(query)
+            case .publishOrdered(let publish): publishOrdered(publish)
+            case .joinOrdered(let join): joinOrdered(join, shard: shard)
+            case .admitted(let room, let member): localJoined(member, room)
+            case .joinAbandoned(let room): joinAbandoned(room, shard: shard)
+            case .historyQuery(let query): answer(query)
             }
         }
         needsFlush()
@@ -265,6 +323,8 @@ final class Bridge {
         flushPresence()
         flushRelay(isUrgent: isUrgent)
         subscribeWanted()
+        admitNewcomers()
+        flushOrdered()
         pump()
         handOff.flush(to: sink)
         guard !handedOff.isEmpty else { return }

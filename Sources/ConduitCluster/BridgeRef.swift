@@ -149,7 +149,8 @@ extension Bridge {
     func drain(until deadline: NIODeadline, _ promise: EventLoopPromise<Void>) {
         flush(isUrgent: true)
         guard phase != .closed else { return promise.succeed() }
-        if phase == .live, !outbox.isEmpty, NIODeadline.now() < deadline - .milliseconds(500) {
+        let isOwing = !outbox.isEmpty || !orderedPublishes.isEmpty
+        if phase == .live, isOwing, NIODeadline.now() < deadline - .milliseconds(500) {
             eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { self.drain(until: deadline, promise) }
             return
         }

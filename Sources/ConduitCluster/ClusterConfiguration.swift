@@ -23,6 +23,14 @@ package struct ClusterConfiguration: Sendable {
     package var outboxAgeMilliseconds: Int64 = 30_000
     /// How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for not at all.
     package var publishHoldMicroseconds: Int64 = 500
+    /// Bytes of its own messages that a node keeps, to repair what other nodes missed.
+    package var ringBytes = 16 * 1024 * 1024
+    /// How long a node keeps its own messages for that, in milliseconds.
+    package var ringAgeMilliseconds: Int64 = 60_000
+    /// How often the positions of ordered rooms are compared with their logs, in milliseconds.
+    package var positionCheckMilliseconds: Int64 = 5_000
+    /// Most bytes that are replayed to a client that comes back to an ordered room: half of what may wait for it.
+    package var replayBytes = 512 * 1024
     /// Heartbeats that a node's series keeps.
     package var seriesLength = 3_600
     /// Entries that the stream of events keeps.

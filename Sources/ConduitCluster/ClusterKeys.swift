@@ -31,6 +31,14 @@ package struct ClusterKeys: Sendable, Hashable {
     package var events: String { prefix + ":events" }
     /// hash: `<node>/<client>` → member JSON.
     package func members(of room: RoomName) -> String { "\(prefix):members:{\(Self.encode(room.rawValue))}" }
+    /// stream: the messages of an ordered room, by offset.
+    package func log(of room: RoomName) -> String { "\(prefix):log:{\(Self.encode(room.rawValue))}" }
+    /// hash: epoch, last offset and version guard of an ordered room.
+    package func meta(of room: RoomName) -> String { "\(prefix):meta:{\(Self.encode(room.rawValue))}" }
+    /// hash with an expiry: what became of a message that was published under a key.
+    package func key(_ key: String, of room: RoomName) -> String {
+        "\(prefix):key:{\(Self.encode(room.rawValue))}:\(key)"
+    }
     /// A field of ``members(of:)``.
     package func memberField(_ client: ClientID, node: NodeID) -> String { "\(node)/\(client)" }
     /// The pattern of all fields of a node, for HSCAN: a node id has no character that a pattern means.

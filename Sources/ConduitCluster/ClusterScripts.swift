@@ -57,5 +57,5 @@ struct ClusterScript {
             return struck
             """)
 
-    static let all = [members, heartbeat, claim, strikeOff]
+    static let all = [members, heartbeat, claim, strikeOff, orderedPublish, orderedRead]
 }

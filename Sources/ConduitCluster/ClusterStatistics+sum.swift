@@ -30,8 +30,14 @@ extension ClusterStatistics {
         relayReceived &+= other.relayReceived
         relayDropped.merge(other.relayDropped) { $0 &+ $1 }
         relayGaps &+= other.relayGaps
+        healed &+= other.healed
+        unrecoverable &+= other.unrecoverable
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
+        healed &+= other.healed
+        unrecoverable &+= other.unrecoverable
+        orderedPublished &+= other.orderedPublished
+        orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions
         presenceMembers += other.presenceMembers
         redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)

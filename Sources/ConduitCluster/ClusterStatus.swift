@@ -65,12 +65,20 @@ package struct ClusterStatistics: Sendable {
     package var relayReceived: UInt64 = 0
     /// Messages that were not relayed or not delivered, by reason.
     package var relayDropped: [String: UInt64] = [:]
-    /// Messages of other nodes that never arrived.
+    /// Messages of other nodes that were found missing, whether they came after all or not.
     package var relayGaps: UInt64 = 0
+    /// Messages that were missing and were delivered after all.
+    package var healed: UInt64 = 0
+    /// Messages that were missing and can't be had any more.
+    package var unrecoverable: UInt64 = 0
     /// Messages of other nodes that came twice and were dropped.
     package var relayDuplicates: UInt64 = 0
     /// Channels that moved to another server of a Redis Cluster and were subscribed to again.
     package var channelsMoved: UInt64 = 0
+    /// Messages of this node that the logs of ordered rooms have taken.
+    package var orderedPublished: UInt64 = 0
+    /// Messages of ordered rooms that came again and were dropped.
+    package var orderedDuplicates: UInt64 = 0
     /// Channels that this node listens to.
     package var subscriptions = 0
     /// Members of all rosters that this node keeps.
@@ -99,4 +107,7 @@ enum RelayDrop {
     static let publishRefused = "publish_refused"
     static let badEntry = "bad_entry"
     static let badChannel = "bad_channel"
+    static let orderedUnavailable = "ordered_unavailable"
+    static let orderedBusy = "ordered_busy"
+    static let orderedRefused = "ordered_refused"
 }

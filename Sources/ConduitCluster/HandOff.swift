@@ -42,21 +42,33 @@ struct HandOff {
     /// Queues a command for the shards of a mask. Returns how many got it.
     @discardableResult
     mutating func add(_ command: ShardCommand, to mask: UInt64) -> Int {
+        let reached = offer(command, to: mask).nonzeroBitCount
+        dropped += UInt64((mask & all).nonzeroBitCount - reached)
+        return reached
+    }
+
+    /// Queues a command for those shards of a mask that aren't too busy, and returns them. The others will be offered it
+    /// again, so it isn't counted as dropped.
+    mutating func offer(_ command: ShardCommand, to mask: UInt64) -> UInt64 {
         let (bytes, isOwed) = Self.weigh(command)
         var rest = mask & all
-        var count = 0
+        var reached: UInt64 = 0
         while rest != 0 {
             let index = rest.trailingZeroBitCount
             rest &= rest - 1
-            if !isOwed, isFull(index, with: bytes) {
-                dropped += 1
-                continue
-            }
+            if !isOwed, isFull(index, with: bytes) { continue }
             batches[index].commands.append(command)
             batches[index].bytes += bytes
-            count += 1
+            reached |= 1 << UInt64(index)
         }
-        return count
+        return reached
+    }
+
+    /// Whether a shard has carried out at least half of what it may owe.
+    func isCalm(_ index: Int) -> Bool {
+        guard batches.indices.contains(index) else { return false }
+        return owed[index].count.load(ordering: .relaxed) < Self.limit / 2
+            && owed[index].bytes.load(ordering: .relaxed) < byteLimit / 2
     }
 
     private func isFull(_ index: Int, with bytes: Int) -> Bool {
@@ -70,8 +82,10 @@ struct HandOff {
         case .room(_, let message), .roomExcept(_, let message, _), .observers(_, let message), .all(let message),
             .send(_, let message, _):
             (message.byteCount, false)
-        case .reply(_, let message), .presenceReply(_, let message): (message.byteCount, true)
-        case .roomLive, .disconnect: (0, true)
+        case .reply(_, let message), .presenceReply(_, let message), .historyReply(_, let message):
+            (message.byteCount, true)
+        // Those who are let in at the same time share the bytes of what they missed.
+        case .roomLive, .disconnect, .admit, .refuseJoin: (0, true)
         }
     }
 

@@ -45,7 +45,13 @@ final class OwedEvents: Sendable {
             // Its sender waits for a count: without a message, the bridge counts this node's connections only.
             guard let pending else { return nil }
             return .send(target: target, message: ServerMessage(json: ByteBuffer()), pending: pending)
-        case .connected, .disconnected, .joined, .left, .delivered, .presenceQuery: return event
+        case .publishOrdered(let publish):
+            drops.add(1, ordering: .relaxed)
+            // Its sender waits for an answer: without a message, the bridge refuses it.
+            return publish.replyTo == nil ? nil : .publishOrdered(publish.withoutMessage)
+        case .connected, .disconnected, .joined, .left, .delivered, .presenceQuery, .joinOrdered,
+            .admitted, .joinAbandoned, .historyQuery:
+            return event
         }
     }
 
@@ -54,8 +60,11 @@ final class OwedEvents: Sendable {
             switch event {
             case .broadcast(_, let message), .broadcastAll(let message), .send(_, let message, _):
                 sum + eventBytes + message.byteCount
-            case .joined(_, let member): sum + eventBytes + member.info.count
-            case .connected, .disconnected, .left, .delivered, .presenceQuery: sum + eventBytes
+            case .publishOrdered(let publish): sum + eventBytes + publish.json.readableBytes
+            case .joined(_, let member), .admitted(_, let member): sum + eventBytes + member.info.count
+            case .connected, .disconnected, .left, .delivered, .presenceQuery, .joinOrdered, .joinAbandoned,
+                .historyQuery:
+                sum + eventBytes
             }
         }
     }

@@ -15,6 +15,8 @@ struct RelayOutbox {
         let requests: [UInt64]
         /// When it was sent, in milliseconds.
         let time: Int64
+        /// Its number in ``RecentMessages``.
+        let number: UInt64
 
         var bytes: Int { payload.readableBytes + channel.readableBytes }
     }
@@ -53,9 +55,15 @@ struct RelayOutbox {
     /// Entries that are not sent.
     var waitingCount: Int { waiting.count + returned.count }
 
+    /// The number of the oldest that waits to be sent; what is older is sent or dropped.
+    var oldestWaiting: UInt64? { (returned.first ?? waiting.first)?.number }
+
     /// Adds a PUBLISH. When it doesn't fit, the oldest ones that wait give way, and if that isn't enough, the new one.
-    mutating func append(channel: ByteBuffer, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], now: Int64) {
-        let entry = Entry(channel: channel, payload: payload, messages: messages, requests: requests, time: now)
+    mutating func append(
+        channel: ByteBuffer, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], number: UInt64 = 0, now: Int64
+    ) {
+        let entry = Entry(
+            channel: channel, payload: payload, messages: messages, requests: requests, time: now, number: number)
         while publishBytes + entry.bytes > byteLimit, let old = waiting.popFirst() {
             publishBytes -= old.bytes
             droppedForBytes += UInt64(old.messages)

@@ -52,7 +52,12 @@ package struct ServerChoice: Sendable, Hashable {
     func index(of event: HubEvent) -> Int {
         switch event {
         case .connected(_, let user), .disconnected(_, let user, _): user.map { index(of: $0) } ?? Self.common
-        case .joined(let room, _), .left(let room, _, _), .broadcast(let room, _): index(of: room)
+        case .joined(let room, _), .left(let room, _, _), .broadcast(let room, _), .admitted(let room, _),
+            .joinAbandoned(let room):
+            index(of: room)
+        case .publishOrdered(let publish): index(of: publish.room)
+        case .joinOrdered(let join): index(of: join.room)
+        case .historyQuery(let query): index(of: query.room)
         case .send(.user(let user), _, _): index(of: user)
         case .presenceQuery(let query): index(of: query.room)
         // Counted deliveries are the same book for all.

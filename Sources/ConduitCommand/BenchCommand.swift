@@ -13,6 +13,6 @@ struct BenchCommand: AsyncParsableCommand {
             """,
         subcommands: [
             BenchConnectCommand.self, BenchFanoutCommand.self, BenchEchoCommand.self, BenchRoomsCommand.self,
-            BenchCrossCommand.self, BenchChurnCommand.self,
+            BenchCrossCommand.self, BenchChurnCommand.self, BenchPresenceCommand.self,
         ])
 }

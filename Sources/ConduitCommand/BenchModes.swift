@@ -137,3 +137,29 @@ struct BenchChurnCommand: BenchMode {
         return plan
     }
 }
+
+/// `conduit bench presence`
+struct BenchPresenceCommand: BenchMode {
+    static let configuration = CommandConfiguration(
+        commandName: "presence",
+        abstract: "All clients join one room with presence: how long it takes, what each is told.",
+        discussion: """
+            Connections are opened first. Then all ask to join; it ends when each has its room_joined and a \
+            presence_diff with the right count, or after --settle.
+            """)
+
+    @OptionGroup var connection: BenchConnectionOptions
+
+    @Option(help: ArgumentHelp("Comings into the room a second; all at once unless given.", valueName: "number"))
+    var joinRate: Double?
+
+    @Option(help: ArgumentHelp("Longest wait until all know of all.", valueName: "seconds"))
+    var settle = 30.0
+
+    func makePlan() throws -> BenchPlan {
+        var plan = try connection.plan(.presence, clients: 1000)
+        plan.joinRate = joinRate
+        plan.settle = settle
+        return plan
+    }
+}

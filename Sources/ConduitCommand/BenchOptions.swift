@@ -37,6 +37,9 @@ struct BenchConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Subprotocol to ask for, such as conduit.v1.json.", valueName: "name"))
     var subprotocol: String?
 
+    @Option(help: ArgumentHelp("What rooms' names begin with: the namespace whose policy they get.", valueName: "name"))
+    var roomNamespace = "bench"
+
     @Flag(help: "Take any certificate (wss://).")
     var insecure = false
 
@@ -70,6 +73,7 @@ struct BenchConnectionOptions: ParsableArguments {
         plan.connectTimeout = connectTimeout
         plan.threads = threads
         plan.insecure = insecure
+        plan.roomNamespace = roomNamespace
         plan.adminURLs = adminURL
         let environment = ProcessInfo.processInfo.environment
         plan.adminToken = try Self.visible(adminToken ?? environment["CONDUIT_ADMIN_TOKEN"], "--admin-token")
@@ -129,6 +133,9 @@ struct BenchTrafficOptions: ParsableArguments {
         help: ArgumentHelp("Closed loop: when a message that does not arrive is given up.", valueName: "seconds"))
     var lossTimeout = 2.0
 
+    @Flag(help: "Publishers ask for an ack of every message; without one it counts as failed.")
+    var acks = false
+
     func apply(to plan: inout BenchPlan, standard: BenchPlan.Load) throws {
         guard rate == nil || window == nil else { throw ValidationError("give one of --rate and --window") }
         plan.load = rate.map { .rate($0) } ?? window.map { .window($0) } ?? standard
@@ -137,6 +144,7 @@ struct BenchTrafficOptions: ParsableArguments {
         plan.warmup = warmup
         plan.drain = drain
         plan.lossTimeout = lossTimeout
+        plan.acks = acks
     }
 }
 

@@ -25,6 +25,8 @@ package struct InterestTable: Sendable {
         var state: State = .wanted
         /// In `linger` already: a topic that flaps is queued once.
         var queued = false
+        /// When the first confirmation came; a lost connection doesn't change it.
+        var confirmedAt: Int64?
     }
 
     /// Shards that a mask can name.
@@ -68,6 +70,9 @@ package struct InterestTable: Sendable {
         case .wanted, .subscribing, .refused, nil: false
         }
     }
+
+    /// Since when the topic is followed: the time of its first confirmation since it was taken up.
+    package func followedSince(_ topic: BusTopic) -> Int64? { entries[topic]?.confirmedAt }
 
     /// Where a topic stands; `nil` when nobody is interested.
     package func state(of topic: BusTopic) -> State? { entries[topic]?.state }
@@ -158,6 +163,7 @@ package struct InterestTable: Sendable {
     package mutating func confirmed(_ topic: BusTopic, now: Int64) -> Bool {
         guard var entry = entries[topic], entry.state == .subscribing else { return false }
         subscribing -= 1
+        if entry.confirmedAt == nil { entry.confirmedAt = now }
         if entry.mask == 0 {
             startLinger(&entry, topic, now)
         } else {

@@ -28,14 +28,20 @@ package struct PresenceTable: Sendable {
         var members = MemberTable()
         /// Connections by user.
         var users: [UserID: Int] = [:]
-        /// Members by node, this one too.
-        var nodes: [NodeID: Int] = [:]
+        /// The members of each node, this one too.
+        var nodes: [NodeID: PresenceDigest] = [:]
         /// News that wait for the snapshot; `nil` when none is awaited.
         var buffered: [News]?
         /// So many news came that the snapshot must be read again.
         var overflowed = false
         /// A snapshot was applied since the subscription was confirmed.
         var complete = false
+        /// A snapshot was applied since the room is followed.
+        var wasComplete = false
+        /// So many members that only their number is told.
+        var countsOnly = false
+        /// Rises with every change.
+        var version: UInt64 = 0
     }
 
     private let own: NodeID
@@ -59,7 +65,30 @@ package struct PresenceTable: Sendable {
     /// Different users of a room; anonymous members count for none.
     package func users(of room: RoomName) -> Int { rosters[room]?.users.count ?? 0 }
     /// Members of a room that one node holds.
-    package func count(of room: RoomName, on node: NodeID) -> Int { rosters[room]?.nodes[node] ?? 0 }
+    package func count(of room: RoomName, on node: NodeID) -> Int { rosters[room]?.nodes[node]?.count ?? 0 }
+    /// The digest of a node's members of a room.
+    package func digest(of room: RoomName, on node: NodeID) -> PresenceDigest {
+        rosters[room]?.nodes[node] ?? PresenceDigest()
+    }
+    /// The nodes that have members in a room.
+    package func nodes(of room: RoomName) -> [NodeID] { rosters[room].map { Array($0.nodes.keys) } ?? [] }
+    /// Connections of one user in a room.
+    package func connections(of user: UserID, in room: RoomName) -> Int { rosters[room]?.users[user] ?? 0 }
+    /// Differs when something has changed in between.
+    package func version(of room: RoomName) -> UInt64 { rosters[room]?.version ?? 0 }
+
+    /// What ``countsOnly(_:above:)`` has found last.
+    package func isCountsOnly(_ room: RoomName) -> Bool { rosters[room]?.countsOnly ?? false }
+
+    /// Whether only the number of members is told because there are more than `limit`. Names come back when a tenth
+    /// less than that are there, so that a room at the border doesn't change with every member.
+    package mutating func countsOnly(_ room: RoomName, above limit: Int) -> Bool {
+        guard let roster = rosters[room] else { return false }
+        let count = roster.members.count
+        let result = roster.countsOnly ? count > limit - limit / 10 : count > limit
+        if result != roster.countsOnly { rosters[room]?.countsOnly = result }
+        return result
+    }
     /// Whether the roster lacks nothing: a snapshot was applied and none is awaited.
     package func isComplete(_ room: RoomName) -> Bool {
         rosters[room].map { $0.complete && $0.buffered == nil } ?? false
@@ -179,6 +208,8 @@ package struct PresenceTable: Sendable {
         package var stale: [ClientID] = []
         /// Too many news came meanwhile: read it again. News wait again already.
         package var mustReadAgain = false
+        /// Members whom the first snapshot since the room is followed has brought and no news: they were there before.
+        package var found: [Change] = []
     }
 
     /// Replaces what is known of the other nodes' members by a snapshot and replays the news that waited.
@@ -192,6 +223,9 @@ package struct PresenceTable: Sendable {
             result.mustReadAgain = true
             return result
         }
+        let waited = roster.buffered ?? []
+        let isFirst = !roster.wasComplete
+        let announced = isFirst ? Self.joiners(in: waited) : []
         var present: Set<ClientID> = []
         for member in members {
             if member.node == own {
@@ -199,16 +233,28 @@ package struct PresenceTable: Sendable {
                 continue
             }
             present.insert(member.client)
-            if let change = insert(member, into: &roster) { result.changes.append(change) }
+            guard let change = insert(member, into: &roster) else { continue }
+            if isFirst, !announced.contains(member.client) {
+                result.found.append(change)
+            } else {
+                result.changes.append(change)
+            }
         }
         for member in Array(roster.members.all) where member.node != own && !present.contains(member.client) {
             if let change = remove(member.client, from: &roster, reason: .left) { result.changes.append(change) }
         }
-        let waited = roster.buffered ?? []
         roster.buffered = nil
         roster.complete = true
+        roster.wasComplete = true
         for news in waited { result.changes += apply(news, to: &roster) }
         return result
+    }
+
+    private static func joiners(in news: [News]) -> Set<ClientID> {
+        Set(
+            news.compactMap { news in
+                if case .joined(let member) = news { member.client } else { nil }
+            })
     }
 
     /// A node is gone: its members leave every room. Rooms that await a snapshot remember it for later.
@@ -247,7 +293,8 @@ package struct PresenceTable: Sendable {
         guard old != member else { return nil }
         if let old { uncount(old, in: &roster) } else { memberCount += 1 }
         if let user = member.user { roster.users[user, default: 0] += 1 }
-        roster.nodes[member.node, default: 0] += 1
+        roster.nodes[member.node, default: PresenceDigest()].add(member)
+        roster.version &+= 1
         return old.map { .changed(member, from: $0) } ?? .joined(member)
     }
 
@@ -257,6 +304,7 @@ package struct PresenceTable: Sendable {
         guard let old = roster.members.remove(client) else { return nil }
         uncount(old, in: &roster)
         memberCount -= 1
+        roster.version &+= 1
         return .left(old, reason)
     }
 
@@ -264,6 +312,7 @@ package struct PresenceTable: Sendable {
         if let user = member.user, let count = roster.users[user] {
             roster.users[user] = count > 1 ? count - 1 : nil
         }
-        if let count = roster.nodes[member.node] { roster.nodes[member.node] = count > 1 ? count - 1 : nil }
+        roster.nodes[member.node]?.remove(member)
+        if (roster.nodes[member.node]?.count ?? 0) <= 0 { roster.nodes[member.node] = nil }
     }
 }

@@ -27,6 +27,7 @@ public struct RoomTable: Sendable {
 
     private struct Room {
         let name: RoomName
+        let policy: RoomPolicy
         let createdAt: Int64
         var members: ContiguousArray<Entry> = []
         var observers = 0
@@ -41,6 +42,7 @@ public struct RoomTable: Sendable {
 
     private let roomsPerClient: Int
     private let membersPerRoom: Int
+    private let policies: RoomPolicies
     private var index: [RoomName: Int32] = [:]
     private var rooms: ContiguousArray<Room?> = []
     private var freeRooms: ContiguousArray<Int32> = []
@@ -49,10 +51,11 @@ public struct RoomTable: Sendable {
     /// Memberships, over all rooms.
     public private(set) var membershipCount = 0
 
-    /// An empty table with its bounds.
-    public init(roomsPerClient: Int, membersPerRoom: Int) {
+    /// An empty table with its bounds and what holds for its rooms.
+    public init(roomsPerClient: Int, membersPerRoom: Int, policies: RoomPolicies = RoomPolicies()) {
         self.roomsPerClient = roomsPerClient
         self.membersPerRoom = membersPerRoom
+        self.policies = policies
     }
 
     /// Rooms that exist.
@@ -134,6 +137,12 @@ public struct RoomTable: Sendable {
     public func name(at number: Int32) -> RoomName? {
         guard rooms.indices.contains(Int(number)) else { return nil }
         return rooms[Int(number)]?.name
+    }
+
+    /// What holds for the room with a number; `nil` when there is none.
+    public func policy(at number: Int32) -> RoomPolicy? {
+        guard rooms.indices.contains(Int(number)) else { return nil }
+        return rooms[Int(number)]?.policy
     }
 
     /// Whether the room with a number exists and its name is written with these bytes.
@@ -238,7 +247,7 @@ public struct RoomTable: Sendable {
     }
 
     private mutating func insert(_ room: RoomName, now: Int64, kept: Bool) -> Int32 {
-        let made = Room(name: room, createdAt: now, kept: kept)
+        let made = Room(name: room, policy: policies[room], createdAt: now, kept: kept)
         let id: Int32
         if let free = freeRooms.popLast() {
             id = free

@@ -1,7 +1,8 @@
 /// Sees for each channel and origin whether messages are missing or come twice.
 ///
-/// Bounded: when more channels and origins are known than allowed, everything is forgotten at once, and the next
-/// message of each counts as its first. Nothing is lost by that but the knowledge of one possible gap.
+/// What was seen stays known when the origin seems to be gone or its channel isn't listened to for a while: a node that
+/// only starved sends again what Redis hadn't answered. Bounded: over the limit, first those go of whom nothing is
+/// expected any more, and if that isn't enough, everything; the next message of each then counts as its first.
 package struct SequenceTracker: Sendable {
     /// What a sequence number says.
     package enum Verdict: Hashable, Sendable {
@@ -15,19 +16,30 @@ package struct SequenceTracker: Sendable {
         case malformed
     }
 
+    /// What is known of one origin in one channel.
+    package struct Position: Hashable, Sendable {
+        /// Which life of the origin.
+        package var incarnation: UInt64
+        /// The highest number that was seen.
+        package var last: UInt64
+        /// The channel wasn't listened to since: a jump is no gap.
+        package var isUnsure = false
+    }
+
     /// No node sends so much in its life.
     private static let highest: UInt64 = 1 << 53
     /// No channel carries so much between two messages that arrive.
     private static let longestGap: UInt64 = 1 << 32
+    /// Nodes that are remembered as gone.
+    private static let maximumGone = 4_096
 
-    private struct Origin {
-        var incarnation: UInt64
-        var last: UInt64
-    }
-
-    private var origins: [BusTopic: [NodeID: Origin]] = [:]
+    private var origins: [BusTopic: [NodeID: Position]] = [:]
+    /// Nodes that seem to be gone: the first to be forgotten.
+    private var gone: Set<NodeID> = []
     /// Pairs of channel and origin that are remembered.
     package private(set) var count = 0
+    /// How often everything was forgotten.
+    package private(set) var resets: UInt64 = 0
     private let limit: Int
 
     /// Remembers at most `limit` pairs.
@@ -35,8 +47,11 @@ package struct SequenceTracker: Sendable {
 
     /// Classifies `count` messages that begin with number `first`. `startsRun`: the origin has forgotten its count
     /// for this channel and begins anew above every number that it ever gave, so a jump is no gap.
+    ///
+    /// `passesGaps`: what is behind a gap counts as seen. Else nothing changes, so that the hole can be filled.
     package mutating func observe(
-        _ topic: BusTopic, origin: NodeID, incarnation: UInt64, first: UInt64, count messages: UInt64, startsRun: Bool
+        _ topic: BusTopic, origin: NodeID, incarnation: UInt64, first: UInt64, count messages: UInt64, startsRun: Bool,
+        passesGaps: Bool = true
     ) -> Verdict {
         let last = first &+ (messages &- 1)
         // A forged number must not make every later one a duplicate.
@@ -44,39 +59,72 @@ package struct SequenceTracker: Sendable {
         // Each table is asked once a message: what is found is changed in its place.
         guard let channel = origins.index(forKey: topic), let place = origins.values[channel].index(forKey: origin)
         else {
-            if count >= limit { forgetAll() }
-            origins[topic, default: [:]][origin] = Origin(incarnation: incarnation, last: last)
+            if count >= limit { makeRoom() }
+            origins[topic, default: [:]][origin] = Position(incarnation: incarnation, last: last)
             count += 1
             return .inOrder
         }
         let known = origins.values[channel].values[place]
         guard known.incarnation == incarnation else {
-            origins.values[channel].values[place] = Origin(incarnation: incarnation, last: last)
+            origins.values[channel].values[place] = Position(incarnation: incarnation, last: last)
             return .inOrder
         }
         guard first > known.last else { return .duplicate }
         let missing = first - known.last - 1
-        guard startsRun || missing < Self.longestGap else { return .malformed }
-        origins.values[channel].values[place].last = last
-        return missing == 0 || startsRun ? .inOrder : .gap(missing)
+        let mayJump = startsRun || known.isUnsure
+        guard mayJump || missing < Self.longestGap else { return .malformed }
+        if missing > 0, !mayJump, !passesGaps { return .gap(missing) }
+        origins.values[channel].values[place] = Position(incarnation: incarnation, last: last)
+        return missing == 0 || mayJump ? .inOrder : .gap(missing)
     }
 
-    /// The channel isn't listened to any more: what is missed from now on is no gap.
-    package mutating func forget(_ topic: BusTopic) {
-        count -= origins.removeValue(forKey: topic)?.count ?? 0
+    /// What is known of an origin in a channel.
+    package func position(_ topic: BusTopic, _ origin: NodeID) -> Position? { origins[topic]?[origin] }
+
+    /// All that is known of an origin.
+    package func positions(of origin: NodeID) -> [(topic: BusTopic, position: Position)] {
+        origins.compactMap { topic, nodes in nodes[origin].map { (topic, $0) } }
     }
 
-    /// The node is gone for good.
-    package mutating func forget(_ node: NodeID) {
-        for topic in origins.keys where origins[topic]?.removeValue(forKey: node) != nil {
-            count -= 1
-            if origins[topic]?.isEmpty == true { origins[topic] = nil }
+    /// Nodes that are known in a channel.
+    package func origins(of topic: BusTopic) -> [NodeID: Position] { origins[topic] ?? [:] }
+
+    /// What is missing up to `last` will never come. Returns how many that is.
+    package mutating func skip(_ topic: BusTopic, origin: NodeID, incarnation: UInt64, to last: UInt64) -> UInt64 {
+        guard let known = origins[topic]?[origin], known.incarnation == incarnation, !known.isUnsure,
+            last > known.last, last <= Self.highest, last - known.last < Self.longestGap
+        else { return 0 }
+        origins[topic]?[origin]?.last = last
+        return last - known.last
+    }
+
+    /// The channel isn't listened to any more: what is missed from now on is no gap, what was seen stays seen.
+    package mutating func pause(_ topic: BusTopic) {
+        guard let channel = origins.index(forKey: topic) else { return }
+        for origin in origins.values[channel].keys { origins.values[channel][origin]?.isUnsure = true }
+    }
+
+    /// The node seems to be gone. It may come back and send again what was seen.
+    package mutating func retire(_ node: NodeID) {
+        if gone.count >= Self.maximumGone { gone.removeAll() }
+        gone.insert(node)
+    }
+
+    /// The node is there after all.
+    package mutating func returned(_ node: NodeID) { gone.remove(node) }
+
+    private mutating func makeRoom() {
+        for topic in Array(origins.keys) {
+            let kept = (origins[topic] ?? [:]).filter { !$0.value.isUnsure && !gone.contains($0.key) }
+            origins[topic] = kept.isEmpty ? nil : kept
         }
-    }
-
-    private mutating func forgetAll() {
+        gone.removeAll()
+        count = origins.values.reduce(0) { $0 + $1.count }
+        // Nearly full already: the next time would come soon, and each costs a walk over everything.
+        guard count > limit / 4 * 3 else { return }
         origins.removeAll()
         count = 0
+        resets &+= 1
     }
 }
 
@@ -87,11 +135,18 @@ package struct SequenceTracker: Sendable {
 package struct SequenceSource: Sendable {
     private var last: [BusTopic: UInt64] = [:]
     private var highest: UInt64 = 0
-    private var base: UInt64 = 0
+    /// Counts that were forgotten go on above this number.
+    package private(set) var base: UInt64 = 0
     private let limit: Int
 
     /// Remembers at most `limit` channels.
     package init(limit: Int = 100_000) { self.limit = max(1, limit) }
+
+    /// The highest number given in a channel; `nil` when none is known.
+    package func newest(_ topic: BusTopic) -> UInt64? { last[topic] }
+
+    /// All channels with their highest numbers.
+    package var all: [BusTopic: UInt64] { last }
 
     /// The number of the first of `count` messages, and whether a new run begins with it.
     package mutating func take(_ topic: BusTopic, count: UInt64) -> (first: UInt64, startsRun: Bool) {

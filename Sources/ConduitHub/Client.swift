@@ -62,6 +62,8 @@ package final class Client {
     var isPolled = false
     /// Whether a `presence` request of it is under way.
     var asksPresence = false
+    /// Whether a `history` request of it is under way.
+    var asksHistory = false
     /// Made when the first entry is set.
     var metadata: [String: String]?
     /// Made when the first message for a custom handler comes.

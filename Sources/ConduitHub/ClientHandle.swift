@@ -14,7 +14,8 @@ public struct ClientHandle: Sendable {
         shard.execute { $0.sendEvent(type, data, to: id) }
     }
 
-    /// Puts the client into a room, as if it had asked.
+    /// Puts the client into a room, as if it had asked. In an ordered room it is a member, and told so, once the room's
+    /// log was looked at.
     ///
     /// - Throws: ``RequestError`` with `limit_exceeded` when a limit is reached, `unavailable` when the client is gone.
     public func join(_ room: RoomName) async throws {

@@ -94,7 +94,10 @@ public final class Hub: Sendable {
         let message = EventEncoder.event(type: type, payload: data.buffer, room: room)
         shards[0].execute { shard in
             shard.beginTurn()
-            if let excluded {
+            if shard.hasPolicies, shard.configuration.rooms[room].mode == .ordered {
+                shard.tellBridge(
+                    .publishOrdered(OrderedPublish(room: room, json: message.json, excluded: excluded)))
+            } else if let excluded {
                 shard.publish(message, to: room, except: excluded)
             } else {
                 shard.publish(message, to: room)
@@ -133,6 +136,11 @@ public final class Hub: Sendable {
         let message = EventEncoder.event(type: type, payload: data.buffer)
         shards[0].execute { shard in
             shard.beginTurn()
+            if case .user(let user) = target, let inbox = try? shard.inbox(of: user) {
+                let stored = EventEncoder.event(type: type, payload: data.buffer, room: inbox)
+                shard.tellBridge(.publishOrdered(OrderedPublish(room: inbox, json: stored.json, isInbox: true)))
+                return
+            }
             shard.send(message, to: target, replyTo: nil)
         }
     }

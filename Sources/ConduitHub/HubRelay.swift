@@ -21,6 +21,17 @@ package enum HubEvent: Sendable {
     case delivered(token: DeliveryToken, count: Int)
     /// A client asks for the roster of a room.
     case presenceQuery(PresenceQuery)
+    /// A message for an ordered room.
+    case publishOrdered(OrderedPublish)
+    /// A client waits to be let into an ordered room. The room counts as wanted by this shard from now on, until
+    /// ``left(room:client:reason:)`` or ``joinAbandoned(room:)``.
+    case joinOrdered(OrderedJoin)
+    /// The client that was admitted is in; the same as ``joined(room:member:)`` but for what ``joinOrdered(_:)`` counted.
+    case admitted(room: RoomName, member: Member)
+    /// A client that waited to be let in is not in: refused, gone, or over a limit.
+    case joinAbandoned(room: RoomName)
+    /// A client asks for what an ordered room has kept.
+    case historyQuery(HistoryQuery)
 }
 
 /// Whom a `send` is for.
@@ -110,6 +121,13 @@ package enum ShardCommand: Sendable {
     case reply(ClientID, ServerMessage)
     /// Answer a client's ``HubEvent/presenceQuery(_:)``; it may ask the next one then.
     case presenceReply(ClientID, ServerMessage)
+    /// Let a client into an ordered room: it is a member from here on, and reads `room_joined`, what it missed, then
+    /// what comes next.
+    case admit(ClientID, OrderedAdmission, RequestID?)
+    /// Answer a client's ``HubEvent/joinOrdered(_:)`` with an error.
+    case refuseJoin(ClientID, RoomName, RequestError, RequestID?)
+    /// Answer a client's ``HubEvent/historyQuery(_:)``; it may ask the next one then.
+    case historyReply(ClientID, ServerMessage)
     /// Messages of the other nodes reach this room now, or can't be waited for: joins that wait are answered.
     case roomLive(RoomName)
     /// End connections.

@@ -78,6 +78,15 @@ extension Shard {
                 }
                 client.asksPresence = false
                 queue(message.frame, for: client)
+            case .historyReply(let id, let message):
+                guard let client = client(id) else {
+                    drop("client_gone")
+                    continue
+                }
+                client.asksHistory = false
+                queue(message.frame, for: client)
+            case .admit(let id, let admission, let request): admit(id, admission, request)
+            case .refuseJoin(let id, let room, let error, let request): refuseJoin(id, room, error, request)
             case .roomLive(let room): confirmed(room)
             case .disconnect(let target, let reason):
                 forEachSlot(of: target) { if let client = clients[$0] { close(client, reason) } }

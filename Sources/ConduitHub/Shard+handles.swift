@@ -7,6 +7,12 @@ import NIOCore
 extension Shard {
     func joinRoom(_ room: RoomName, client id: ClientID) -> RoomTable.JoinResult? {
         guard let client = client(id), client.isOpen else { return nil }
+        if hasPolicies, configuration.rooms[room].mode == .ordered {
+            let isPending = pendingJoins[PendingJoin(client: id, room: room)] != nil
+            if isPending || rooms.contains(client.slot, in: room) { return .alreadyMember }
+            joinOrdered(room, client, recover: nil, observes: client.identity.knowsAllEvents, info: [], nil)
+            return .joined
+        }
         let result = join(room, client, observes: client.identity.knowsAllEvents, info: [])
         if result == .joined {
             if isAwaited(room) {

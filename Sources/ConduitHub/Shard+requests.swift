@@ -43,7 +43,7 @@ extension Shard {
         case .leaveRoom: try leaveRoom(command, client)
         case .send: try send(command, client)
         case .presence: try presence(command, client)
-        case .history: throw RequestError(.badRequest, "this room keeps no history")
+        case .history: try history(command, client)
         case .refresh: throw RequestError(.badRequest, "this connection has no token that expires")
         case .custom: try custom(command, client)
         }
@@ -54,6 +54,12 @@ extension Shard {
     private func joinRoom(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.joinRoom()
         let observes = request.presence || client.identity.knowsAllEvents
+        if hasPolicies, configuration.rooms[request.room].mode == .ordered {
+            try checkInbox(request.room, client)
+            return joinOrdered(
+                request.room, client, recover: request.recover, observes: observes, info: request.info,
+                command.id?.detached)
+        }
         switch join(request.room, client, observes: observes, info: request.info) {
         case .joined, .alreadyMember: break
         case .tooManyRooms:
@@ -80,13 +86,16 @@ extension Shard {
         let result = rooms.join(room, client: client.slot, observes: observes, now: wallClock)
         if result == .joined {
             if let number = rooms.number(of: room) { outbox.joined(client.slot, room: number) }
-            let member = Member(
-                client: client.id, user: client.identity.user, node: node, joinedAt: wallClock,
-                info: info.isEmpty ? client.identity.info?.bytes ?? [] : info)
-            tellBridge(.joined(room: room, member: member))
+            tellBridge(.joined(room: room, member: member(client, info: info, joinedAt: wallClock)))
             awaitIfFirst(room)
         }
         return result
+    }
+
+    func member(_ client: Client, info: [UInt8], joinedAt: Int64) -> Member {
+        Member(
+            client: client.id, user: client.identity.user, node: node, joinedAt: joinedAt,
+            info: info.isEmpty ? client.identity.info?.bytes ?? [] : info)
     }
 
     /// Takes a client out of a room; `false` when it was not in.
@@ -101,7 +110,8 @@ extension Shard {
     private func broadcast(_ command: CommandTokens, _ bytes: Span<UInt8>, _ client: Client) throws(RequestError) {
         let request = try command.broadcast(in: bytes)
         if request.isForRoom {
-            try broadcast(request, bytes, client)
+            let id = hasPolicies ? command.id(in: bytes) : nil
+            if try broadcast(request, bytes, client, id) { return }
         } else {
             guard client.identity.mayBroadcastToEverybody else {
                 throw RequestError(.permissionDenied, "broadcasting to everybody is not granted")
@@ -112,32 +122,53 @@ extension Shard {
         if command.hasID { answer(client) { EventEncoder.writeAck(of: command, in: bytes, into: &$0) } }
     }
 
+    /// Returns whether the bridge answers.
     private func broadcast(
-        _ request: BroadcastTokens, _ bytes: Span<UInt8>, _ client: Client
-    ) throws(RequestError) {
+        _ request: BroadcastTokens, _ bytes: Span<UInt8>, _ client: Client, _ id: RequestID?
+    ) throws(RequestError) -> Bool {
         let excluded = request.excludeSelf ? client.slot : nil
         // A client mostly sends to one room: its name is compared, not looked up.
         var number: Int32? = client.lastRoom
         if !request.roomIs(in: bytes, { rooms.isNamed(client.lastRoom, $0) }) {
-            guard let room = try request.room(in: bytes) else { return }
+            guard let room = try request.room(in: bytes) else { return false }
             number = rooms.number(of: room)
             if number == nil {
                 guard client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
-                return publish(EventEncoder.event(for: request, in: bytes), to: room, except: excluded)
+                if hasPolicies, try isOrdered(configuration.rooms[room], isMember: false) {
+                    publishOrdered(request, bytes, room, client, id)
+                    return true
+                }
+                publish(EventEncoder.event(for: request, in: bytes), to: room, except: excluded)
+                return false
             }
         }
-        guard let number else { return }
+        guard let number else { return false }
+        if hasPolicies, let policy = rooms.policy(at: number), let room = rooms.name(at: number) {
+            let isMember = rooms.contains(client.slot, at: number)
+            guard isMember || client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
+            if try isOrdered(policy, isMember: isMember) {
+                publishOrdered(request, bytes, room, client, id)
+                return true
+            }
+        }
         guard client.identity.mayPublishWithoutJoining || rooms.contains(client.slot, at: number) else {
             throw Self.notInRoom
         }
         client.lastRoom = number
         publish(EventEncoder.event(for: request, in: bytes), toRoomAt: number, except: excluded)
+        return false
     }
 
-    private static let notInRoom = RequestError(.notInRoom, "join the room to publish to it")
+    static let notInRoom = RequestError(.notInRoom, "join the room to publish to it")
 
     private func send(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.send()
+        if hasPolicies, case .user(let user) = request.target, let room = try inbox(of: user) {
+            let message = EventEncoder.event(type: request.type, payload: request.payload, room: room)
+            let publish = OrderedPublish(
+                room: room, json: message.json, replyTo: address(of: client, command.id), isInbox: true)
+            return tellBridge(.publishOrdered(publish))
+        }
         let message = EventEncoder.event(type: request.type, payload: request.payload)
         let target: SendTarget =
             switch request.target {
@@ -160,7 +191,7 @@ extension Shard {
                     replyTo: address(of: client, command.id))))
     }
 
-    private func address(of client: Client, _ id: RequestID?) -> ReplyAddress {
+    func address(of client: Client, _ id: RequestID?) -> ReplyAddress {
         ReplyAddress(shard: index, client: client.id, request: id?.detached)
     }
 

@@ -32,6 +32,10 @@ package final class Shard {
         _read { yield unsafe storedRooms }
         _modify { yield unsafe &storedRooms }
     }
+    /// Whether rooms differ from the defaults: only then is a room's policy looked at for each message.
+    let hasPolicies: Bool
+    /// Clients that wait to be let into ordered rooms.
+    var pendingJoins: [PendingJoin: PendingMember] = [:]
     /// Rooms whose joins wait for the other nodes' messages.
     var awaitedRooms: [RoomName: AwaitedRoom] = [:]
 
@@ -108,11 +112,13 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
+        self.hasPolicies = configuration.rooms != RoomPolicies()
         // No client's share of a turn is more than it may be owed.
         unsafe self.storedOutbox = Outbox(heavyBytes: configuration.pendingBytes)
         self.receivePool = ReceivePool(bufferBytes: configuration.readBufferBytes)
         unsafe self.storedRooms = RoomTable(
-            roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom)
+            roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom,
+            policies: configuration.rooms)
     }
 
     /// Monotonic milliseconds: what every time of a client is measured with. The clock is read once a turn.

@@ -29,6 +29,9 @@ package struct BroadcastTokens: Sendable {
     let type: JSONToken
     let payload: JSONToken?
     let key: JSONToken?
+    let versionEpoch: JSONToken?
+    /// Stored only when it is above the version that an ordered room stored last.
+    package let version: UInt64?
     package let excludeSelf: Bool
 
     /// Whether it is for a room; else for every client of the cluster.
@@ -41,6 +44,12 @@ package struct BroadcastTokens: Sendable {
         guard let room else { return nil }
         return try RoomName(checking: room.text(in: bytes))
     }
+
+    /// Makes a repeated publication one.
+    package func key(in bytes: Span<UInt8>) -> String? { key?.text(in: bytes) }
+
+    /// What ``version`` is counted in.
+    package func versionEpoch(in bytes: Span<UInt8>) -> String? { versionEpoch?.text(in: bytes) }
 
     /// Whether `test` accepts the bytes of the room's name; `false` where they stand escaped.
     package func roomIs(in bytes: Span<UInt8>, _ test: (Span<UInt8>) -> Bool) -> Bool {
@@ -82,9 +91,23 @@ package struct PresenceRequest: Sendable, Hashable {
     package let cursor: String?
 }
 
-/// The keys of the built-in requests' `data`.
-private enum DataKey: UInt8, JSONKey {
-    case room, type, payload, key, user, client, recover, presence, info, limit, cursor, excludeSelf
+/// A request for what an ordered room has kept.
+package struct HistoryRequest: Sendable, Hashable {
+    package let room: RoomName
+    /// Messages after this place only.
+    package let since: RecoveryPoint?
+    /// 1…1,000.
+    package let limit: Int
+}
+
+/// Keys of a `data` that may name a room.
+private protocol RoomDataKey: JSONKey {
+    static var room: Self { get }
+}
+
+/// The keys of what is said to rooms, users and clients.
+private enum DataKey: UInt8, RoomDataKey {
+    case room, type, payload, key, user, client, recover, presence, info, version, versionEpoch, excludeSelf
 
     var name: StaticString {
         switch self {
@@ -97,8 +120,8 @@ private enum DataKey: UInt8, JSONKey {
         case .recover: "recover"
         case .presence: "presence"
         case .info: "info"
-        case .limit: "limit"
-        case .cursor: "cursor"
+        case .version: "version"
+        case .versionEpoch: "version_epoch"
         case .excludeSelf: "exclude_self"
         }
     }
@@ -109,13 +132,32 @@ private enum DataKey: UInt8, JSONKey {
         case 4:
             DataKey.room.ifNamed(bytes) ?? DataKey.type.ifNamed(bytes) ?? DataKey.user.ifNamed(bytes)
                 ?? DataKey.info.ifNamed(bytes)
-        case 5: DataKey.limit.ifNamed(bytes)
-        case 6: DataKey.client.ifNamed(bytes) ?? DataKey.cursor.ifNamed(bytes)
-        case 7: DataKey.payload.ifNamed(bytes) ?? DataKey.recover.ifNamed(bytes)
+        case 6: DataKey.client.ifNamed(bytes)
+        case 7: DataKey.payload.ifNamed(bytes) ?? DataKey.recover.ifNamed(bytes) ?? DataKey.version.ifNamed(bytes)
         case 8: DataKey.presence.ifNamed(bytes)
         case 12: DataKey.excludeSelf.ifNamed(bytes)
+        case 13: DataKey.versionEpoch.ifNamed(bytes)
         default: nil
         }
+    }
+}
+
+/// The keys of questions about a room.
+private enum QuestionKey: UInt8, RoomDataKey {
+    case room, limit, cursor, since
+
+    var name: StaticString {
+        switch self {
+        case .room: "room"
+        case .limit: "limit"
+        case .cursor: "cursor"
+        case .since: "since"
+        }
+    }
+
+    static func named(_ bytes: Span<UInt8>) -> QuestionKey? {
+        QuestionKey.room.ifNamed(bytes) ?? QuestionKey.limit.ifNamed(bytes) ?? QuestionKey.cursor.ifNamed(bytes)
+            ?? QuestionKey.since.ifNamed(bytes)
     }
 }
 
@@ -142,11 +184,14 @@ extension Command {
     /// Most members in one `presence` answer, and how many when the request doesn't say.
     package static let maximumPresenceLimit = 1000
     package static let defaultPresenceLimit = 100
+    /// Most messages in one `history` answer, and how many when the request doesn't say.
+    package static let maximumHistoryLimit = 1000
+    package static let defaultHistoryLimit = 100
 
     /// Reads the `data` of `join_room`.
     package func joinRoom() throws(RequestError) -> JoinRoomRequest {
         let bytes = message.readableBytesUInt8Span
-        let fields = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
+        let fields: JSONFields<DataKey> = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
         var info: [UInt8] = []
         if let token = fields[.info], token.kind != .null {
             guard token.byteCount <= Self.maximumInfoBytes else {
@@ -155,14 +200,15 @@ extension Command {
             info = Array(buffer: message.slice(token.range))
         }
         return JoinRoomRequest(
-            room: try tokens.requiredRoom(fields, bytes), recover: try tokens.recoveryPoint(fields[.recover], bytes),
+            room: try tokens.requiredRoom(fields, bytes),
+            recover: try tokens.recoveryPoint(fields[.recover], bytes, "data.recover"),
             presence: try fields.flag(.presence, in: bytes), info: info)
     }
 
     /// Reads the `data` of `leave_room`.
     package func leaveRoom() throws(RequestError) -> RoomName {
         let bytes = message.readableBytesUInt8Span
-        let fields = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
+        let fields: JSONFields<DataKey> = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
         return try tokens.requiredRoom(fields, bytes)
     }
 
@@ -179,7 +225,7 @@ extension Command {
     /// Reads the `data` of `send`.
     package func send() throws(RequestError) -> SendRequest {
         let bytes = message.readableBytesUInt8Span
-        let fields = try tokens.dataFields(in: bytes)
+        let fields: JSONFields<DataKey> = try tokens.dataFields(in: bytes)
         let user = try fields.optionalString(.user, in: bytes)
         let client = try fields.optionalString(.client, in: bytes)
         let target: SendRequest.Target
@@ -201,7 +247,7 @@ extension Command {
     /// Reads the `data` of `presence`.
     package func presence() throws(RequestError) -> PresenceRequest {
         let bytes = message.readableBytesUInt8Span
-        let fields = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
+        let fields: JSONFields<QuestionKey> = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
         let limit = try fields.optionalNumber(.limit, in: bytes) ?? UInt64(Self.defaultPresenceLimit)
         guard (1...UInt64(Self.maximumPresenceLimit)).contains(limit) else {
             throw RequestError(.badRequest, "data.limit is not between 1 and \(Self.maximumPresenceLimit)")
@@ -210,24 +256,40 @@ extension Command {
             room: try tokens.requiredRoom(fields, bytes), limit: Int(limit),
             cursor: try tokens.shortText(.cursor, fields, bytes).map { $0.text(in: bytes) })
     }
+
+    /// Reads the `data` of `history`.
+    package func history() throws(RequestError) -> HistoryRequest {
+        let bytes = message.readableBytesUInt8Span
+        let fields: JSONFields<QuestionKey> = try tokens.dataFields(in: bytes, mayBeMissing: tokens.room != nil)
+        let limit = try fields.optionalNumber(.limit, in: bytes) ?? UInt64(Self.defaultHistoryLimit)
+        guard (1...UInt64(Self.maximumHistoryLimit)).contains(limit) else {
+            throw RequestError(.badRequest, "data.limit is not between 1 and \(Self.maximumHistoryLimit)")
+        }
+        return HistoryRequest(
+            room: try tokens.requiredRoom(fields, bytes),
+            since: try tokens.recoveryPoint(fields[.since], bytes, "data.since"), limit: Int(limit))
+    }
 }
 
 extension CommandTokens {
     /// Reads the `data` of `broadcast` in place.
     package func broadcast(in bytes: Span<UInt8>) throws(RequestError) -> BroadcastTokens {
-        let fields = try dataFields(in: bytes)
+        let fields: JSONFields<DataKey> = try dataFields(in: bytes)
         let type = try eventType(fields, bytes)
         return BroadcastTokens(
             room: try roomToken(fields), type: type, payload: fields[.payload], key: try shortText(.key, fields, bytes),
+            versionEpoch: try shortText(.versionEpoch, fields, bytes),
+            version: try fields.optionalNumber(.version, in: bytes),
             excludeSelf: try fields.flag(.excludeSelf, in: bytes))
     }
 
     // MARK: Pieces
 
-    fileprivate func dataFields(
+    @inline(__always)
+    fileprivate func dataFields<Key: RoomDataKey>(
         in bytes: Span<UInt8>, mayBeMissing: Bool = false
-    ) throws(RequestError) -> JSONFields<DataKey> {
-        var fields = JSONFields<DataKey>()
+    ) throws(RequestError) -> JSONFields<Key> {
+        var fields = JSONFields<Key>()
         if let data {
             do throws(JSONError) {
                 try fields.readObject(data, in: bytes)
@@ -239,17 +301,18 @@ extension CommandTokens {
         guard fields.isObject || (mayBeMissing && isNull) else {
             throw RequestError(.badRequest, data == nil ? "data is missing" : "data is not an object")
         }
-        if let twice = fields.duplicate { throw JSONFields<DataKey>.problem(twice, "data.", "stands twice") }
+        if let twice = fields.duplicate { throw JSONFields<Key>.problem(twice, "data.", "stands twice") }
         return fields
     }
 
     /// The room in `data`; the envelope's own where `data` has none.
-    private func roomToken(_ fields: borrowing JSONFields<DataKey>) throws(RequestError) -> JSONToken? {
+    @inline(__always)
+    private func roomToken<Key: RoomDataKey>(_ fields: borrowing JSONFields<Key>) throws(RequestError) -> JSONToken? {
         try fields.optionalStringToken(.room) ?? room
     }
 
-    fileprivate func requiredRoom(
-        _ fields: borrowing JSONFields<DataKey>, _ bytes: Span<UInt8>
+    fileprivate func requiredRoom<Key: RoomDataKey>(
+        _ fields: borrowing JSONFields<Key>, _ bytes: Span<UInt8>
     ) throws(RequestError) -> RoomName {
         guard let token = try roomToken(fields) else {
             throw RequestError(.badRequest, "data.room is missing")
@@ -271,8 +334,9 @@ extension CommandTokens {
         return token
     }
 
-    fileprivate func shortText(
-        _ key: DataKey, _ fields: borrowing JSONFields<DataKey>, _ bytes: Span<UInt8>
+    @inline(__always)
+    fileprivate func shortText<Key: RoomDataKey>(
+        _ key: Key, _ fields: borrowing JSONFields<Key>, _ bytes: Span<UInt8>
     ) throws(RequestError) -> JSONToken? {
         guard let token = try fields.optionalStringToken(key) else { return nil }
         let length = token.isEscaped ? token.text(in: bytes).utf8.count : token.inner.count
@@ -283,20 +347,20 @@ extension CommandTokens {
     }
 
     fileprivate func recoveryPoint(
-        _ token: JSONToken?, _ bytes: Span<UInt8>
+        _ token: JSONToken?, _ bytes: Span<UInt8>, _ path: String
     ) throws(RequestError) -> RecoveryPoint? {
         guard let token, token.kind != .null else { return nil }
         var fields = JSONFields<RecoverKey>()
         do throws(JSONError) {
             try fields.readObject(token, in: bytes)
         } catch {
-            throw RequestError(.badRequest, "data.recover is not JSON: \(error.message) at byte \(error.offset)")
+            throw RequestError(.badRequest, "\(path) is not JSON: \(error.message) at byte \(error.offset)")
         }
         guard fields.isObject, fields.duplicate == nil,
-            let epoch = try fields.optionalString(.epoch, in: bytes, path: "data.recover."),
-            let offset = try fields.optionalNumber(.offset, in: bytes, path: "data.recover."),
+            let epoch = try fields.optionalString(.epoch, in: bytes, path: path + "."),
+            let offset = try fields.optionalNumber(.offset, in: bytes, path: path + "."),
             epoch.utf8.count <= Command.maximumKeyBytes
-        else { throw RequestError(.badRequest, "data.recover is not {\"epoch\": string, \"offset\": number}") }
+        else { throw RequestError(.badRequest, "\(path) is not {\"epoch\": string, \"offset\": number}") }
         return RecoveryPoint(epoch: epoch, offset: offset)
     }
 }

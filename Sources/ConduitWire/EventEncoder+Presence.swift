@@ -19,10 +19,22 @@ package struct PresenceDiff: Sendable {
     package var count: Int
     /// Different users in the room.
     package var users: Int
+    /// Users whose first connection in the room came.
+    package var usersJoined: [UserID]
+    /// Users whose last connection in the room went.
+    package var usersLeft: [UserID]
+    /// Names are not told in this room.
+    package var countsOnly: Bool
 
-    package init(joined: [Member] = [], left: [Leaving] = [], count: Int, users: Int) {
+    package init(
+        joined: [Member] = [], left: [Leaving] = [], count: Int, users: Int, usersJoined: [UserID] = [],
+        usersLeft: [UserID] = [], countsOnly: Bool = false
+    ) {
         self.joined = joined
         self.left = left
+        self.usersJoined = usersJoined
+        self.usersLeft = usersLeft
+        self.countsOnly = countsOnly
         self.count = count
         self.users = users
     }
@@ -37,9 +49,10 @@ package enum RoomState: String, Sendable, CaseIterable {
 }
 
 extension EventEncoder {
-    /// Answers `presence`.
+    /// Answers `presence`; `countsOnly` says that names are not told in this room.
     package static func presence(
-        room: RoomName, count: Int, users: Int, members: [Member], cursor: String?, id: RequestID?
+        room: RoomName, count: Int, users: Int, members: [Member], cursor: String?, countsOnly: Bool = false,
+        id: RequestID?
     ) -> ServerMessage {
         envelope("presence", id, size: 128 + room.rawValue.utf8.count + size(of: members)) {
             $0.writeStaticString("{\"room\":")
@@ -52,6 +65,7 @@ extension EventEncoder {
                 $0.writeStaticString(",\"cursor\":")
                 $0.writeJSONString(cursor)
             }
+            if countsOnly { $0.writeStaticString(",\"mode\":\"count\"") }
             $0.writeStaticString("}")
         }
     }
@@ -69,6 +83,9 @@ extension EventEncoder {
             }
             $0.writeStaticString("]")
             $0.writeCounts(diff.count, diff.users)
+            $0.writeUsers(",\"users_joined\":[", diff.usersJoined)
+            $0.writeUsers(",\"users_left\":[", diff.usersLeft)
+            if diff.countsOnly { $0.writeStaticString(",\"mode\":\"count\"") }
             $0.writeStaticString("}")
         }
     }
@@ -97,6 +114,17 @@ extension ByteBuffer {
         writeDecimal(count)
         writeStaticString(",\"users\":")
         writeDecimal(users)
+    }
+
+    /// Nothing when there are none.
+    fileprivate mutating func writeUsers(_ key: StaticString, _ users: [UserID]) {
+        guard !users.isEmpty else { return }
+        writeStaticString(key)
+        for (index, user) in users.enumerated() {
+            if index > 0 { writeStaticString(",") }
+            writeJSONString(user.rawValue)
+        }
+        writeStaticString("]")
     }
 
     fileprivate mutating func writeMembers(_ members: [Member]) {

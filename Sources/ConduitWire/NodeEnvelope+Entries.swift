@@ -37,10 +37,14 @@ package struct NodeSend: Sendable {
 
 /// An entry of ``NodeEnvelope/Kind/presence``: 1 byte, then
 /// for 1 (joined) the member's JSON as it stands in Redis,
-/// for 2 (left) 1 byte reason (1 left, 2 disconnected, 3 node lost) and the client id.
+/// for 2 (left) 1 byte reason (1 left, 2 disconnected, 3 node lost) and the client id,
+/// for 3 (the digest of the origin's members) 4 bytes count and 8 bytes hash,
+/// for 4 (the origin keeps a node's members differently from their digest) the node id.
 package enum PresenceNews: Sendable, Hashable {
     case joined(Member)
     case left(ClientID, LeaveReason)
+    case digest(PresenceDigest)
+    case differs(NodeID)
 
     private static let reasons: [LeaveReason] = [.left, .disconnected, .nodeLost]
 
@@ -56,6 +60,14 @@ package enum PresenceNews: Sendable, Hashable {
                 let client = ClientID(String(buffer: buffer))
             else { return nil }
             self = .left(client, Self.reasons[Int(number) - 1])
+        case 3:
+            guard let count = buffer.readInteger(as: UInt32.self), let hash = buffer.readInteger(as: UInt64.self),
+                buffer.readableBytes == 0
+            else { return nil }
+            self = .digest(PresenceDigest(count: Int(count), hash: hash))
+        case 4:
+            guard let node = NodeID(String(buffer: buffer)) else { return nil }
+            self = .differs(node)
         default: return nil
         }
     }
@@ -70,6 +82,13 @@ package enum PresenceNews: Sendable, Hashable {
             buffer.writeInteger(2 as UInt8)
             buffer.writeInteger(UInt8(clamping: (Self.reasons.firstIndex(of: reason) ?? 0) + 1))
             buffer.writeString(client.rawValue)
+        case .digest(let digest):
+            buffer.writeInteger(3 as UInt8)
+            buffer.writeInteger(UInt32(clamping: digest.count))
+            buffer.writeInteger(digest.hash)
+        case .differs(let node):
+            buffer.writeInteger(4 as UInt8)
+            buffer.writeString(node.rawValue)
         }
     }
 }
@@ -79,7 +98,10 @@ package enum PresenceNews: Sendable, Hashable {
 /// for 2 (answer to a hello) nothing,
 /// for 3 (a node is down) 1 byte reason (1 lost, 2 shutdown), 1 byte length and the node id,
 /// for 4 (answer to a counted send) 8 bytes request number and 4 bytes connections,
-/// for 5 (disconnect) 2 bytes close code, 1 byte target (1 user, 2 client), 1 byte length and the target.
+/// for 5 (disconnect) 2 bytes close code, 1 byte target (1 user, 2 client), 1 byte length and the target,
+/// for 6 (give me what I missed) see ``RepairRequest``,
+/// for 7 (a part of it) see ``RepairedMessage``,
+/// for 8 (that was all) see ``RepairEnd``.
 package enum ControlMessage: Sendable, Hashable {
     /// Why a node is down.
     package enum DownReason: UInt8, Sendable, Hashable {
@@ -98,6 +120,9 @@ package enum ControlMessage: Sendable, Hashable {
     case nodeDown(NodeID, DownReason)
     case delivered(request: UInt64, count: UInt32)
     case disconnect(Target, code: UInt16)
+    case repair(RepairRequest)
+    case repaired(RepairedMessage)
+    case repairEnd(RepairEnd)
 
     /// Reads an entry; `nil` for anything malformed.
     package init?(_ entry: ByteBuffer) {
@@ -127,6 +152,15 @@ package enum ControlMessage: Sendable, Hashable {
                 self = .disconnect(.client(client), code: code)
             default: return nil
             }
+        case 6:
+            guard let request = RepairRequest(&buffer) else { return nil }
+            self = .repair(request)
+        case 7:
+            guard let message = RepairedMessage(&buffer) else { return nil }
+            self = .repaired(message)
+        case 8:
+            guard let end = RepairEnd(&buffer) else { return nil }
+            self = .repairEnd(end)
         default: return nil
         }
         guard buffer.readableBytes == 0 else { return nil }
@@ -156,18 +190,27 @@ package enum ControlMessage: Sendable, Hashable {
                 buffer.writeInteger(2 as UInt8)
                 buffer.writeShortText(client.rawValue)
             }
+        case .repair(let request):
+            buffer.writeInteger(6 as UInt8)
+            request.write(to: &buffer)
+        case .repaired(let message):
+            buffer.writeInteger(7 as UInt8)
+            message.write(to: &buffer)
+        case .repairEnd(let end):
+            buffer.writeInteger(8 as UInt8)
+            end.write(to: &buffer)
         }
     }
 }
 
 extension ByteBuffer {
     /// One byte length, then the text. Every name here has at most 255 bytes.
-    fileprivate mutating func writeShortText(_ text: String) {
+    mutating func writeShortText(_ text: String) {
         writeInteger(UInt8(clamping: text.utf8.count))
         writeString(text)
     }
 
-    fileprivate mutating func readShortText() -> String? {
+    mutating func readShortText() -> String? {
         readInteger(as: UInt8.self).flatMap { readString(length: Int($0)) }
     }
 }

@@ -40,6 +40,9 @@ package struct NodeEnvelope: Sendable {
         case control = 4
         /// A node pings itself. Entry: 8 bytes, its number.
         case probe = 5
+        /// Messages of the channel's ordered room, published by the script that numbered them. Entries: see
+        /// `OrderedBatch`.
+        case ordered = 6
     }
 
     /// Why a payload was dropped.

@@ -24,6 +24,17 @@ package struct ServerMessage: Sendable {
         self = writer.finish()
     }
 
+    /// Wraps an encoded envelope and puts the offset of an ordered room on its end; copies its bytes once.
+    package init(json: ByteBuffer, offset: UInt64) {
+        var writer = ServerMessageWriter(capacity: json.readableBytes + 32)
+        writer.buffer.writeImmutableBuffer(json)
+        writer.buffer.moveWriterIndex(to: max(writer.buffer.readerIndex, writer.buffer.writerIndex - 1))
+        writer.buffer.writeStaticString(",\"offset\":")
+        writer.buffer.writeDecimal(offset)
+        writer.buffer.writeStaticString("}")
+        self = writer.finish()
+    }
+
     /// Makes a message whose envelope `body` writes: at most `capacity` bytes. One allocation.
     @inline(__always)
     init(capacity: Int, _ body: (inout RawWriter) -> Void) {

@@ -53,6 +53,53 @@ import Testing
         }
     }
 
+    @Test(arguments: [40, 41, 126, 70_000], marks)
+    func markIsTheIDToo(_ size: Int, _ mark: DeliveryMark) throws {
+        let template = MessageTemplate.broadcast(room: "r", payloadBytes: size, acks: true, mask: 0x1234_ABCD)
+        var bytes = ByteBuffer()
+        template.write(mark, to: &bytes)
+        var parser = WebSocketFrameParser(maximumMessageBytes: 1 << 20)
+        guard case .text(let text) = try parser.next(from: &bytes) else {
+            Issue.record("no text")
+            return
+        }
+        let command = try CommandDecoder.decode(text)
+        #expect(try command.broadcast().payload.readableBytes == size)
+        let string = String(buffer: text)
+        let id = try #require(ServerText(string).string("id"))
+        let copy = ByteBuffer(string: id)
+        #expect(DeliveryMark.read(copy, at: 0) == mark)
+        #expect(id.utf8.count == DeliveryMark.byteCount)
+    }
+
+    @Test func typeAndNumberAreReadInPlace() {
+        let text = "xx{\"type\":\"presence_diff\",\"data\":{\"count\":1,\"info\":0,\"count\":4711,\"users\":3}}"
+        var buffer = ByteBuffer(string: text)
+        let range = 2..<text.utf8.count
+        #expect(ServerText.hasType("presence_diff", buffer, range))
+        #expect(!ServerText.hasType("presence", buffer, range))
+        #expect(!ServerText.hasType("presence_diff", buffer, 2..<20))
+        #expect(!ServerText.hasType("presence_diff", buffer, 1..<text.utf8.count))
+        #expect(ServerText.lastNumber("count", buffer, range) == 4711)
+        #expect(ServerText.lastNumber("users", buffer, range) == 3)
+        #expect(ServerText.lastNumber("offset", buffer, range) == nil)
+        #expect(ServerText.lastNumber("type", buffer, range) == nil)
+        buffer.moveReaderIndex(forwardBy: 2)
+        #expect(ServerText.hasType("presence_diff", buffer, range))
+        #expect(ServerText.lastNumber("count", buffer, range) == 4711)
+    }
+
+    @Test func attendanceCountsTheBusiestSecond() {
+        var attendance = Attendance()
+        let second: UInt64 = 1_000_000_000
+        for time in [0, second / 2, second - 1, second, 3 * second] { attendance.told(2, at: 10 + time) }
+        #expect(attendance.mostASecond == 3)
+        // It knew from the first on.
+        #expect(attendance.toldAt == 10)
+        attendance.told(3, at: 5 * second)
+        #expect(attendance.toldAt == 5 * second && attendance.count == 3)
+    }
+
     @Test func clientFramesAreMasked() throws {
         var bytes = ByteBuffer()
         ClientFrame.writeText("{\"type\":\"status\"}", mask: 0xDEAD_BEEF, to: &bytes)

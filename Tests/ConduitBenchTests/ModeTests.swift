@@ -105,6 +105,32 @@ struct ModeTests {
         }
     }
 
+    @Test(arguments: [1, 2]) func crowd(threads: Int) async throws {
+        try await withNode { node in
+            var plan = try Plans.plan(.presence, [node.url], clients: 40)
+            plan.threads = threads
+            let report = try await BenchRun(plan: plan).run()
+            #expect(report.isClean, "\(report.table)")
+            #expect(report.figures.crowd.joined == 40 && report.figures.crowd.settled == 40)
+            #expect(report.figures.crowd.joining.count == 40)
+            #expect(report.figures.crowd.diffs >= 40 && report.figures.crowd.mostDiffsASecond >= 1)
+            let settled = try #require(report.figures.crowd.settleSeconds)
+            #expect(settled >= report.figures.crowd.joinSeconds ?? .infinity)
+        }
+    }
+
+    @Test(arguments: [BenchPlan.Mode.fanout, .rooms]) func acksAreCounted(mode: BenchPlan.Mode) async throws {
+        try await withNode { node in
+            var plan = try Plans.plan(mode, [node.url], clients: 4)
+            plan.acks = true
+            plan.roomNamespace = "other"
+            let report = try await Plans.run(plan)
+            #expect(report.isClean, "\(report.table)")
+            #expect(report.figures.acks == report.figures.sent)
+            #expect(report.figures.ackLatency.count > 0)
+        }
+    }
+
     @Test func connect() async throws {
         try await withNode { node in
             var plan = try Plans.plan(.connect, [node.url], clients: 20)

@@ -59,7 +59,9 @@ import Testing
             "opened", "ready", "failed", "closed_by_server", "still_open", "seconds", "per_second", "failures",
         ]
         let parts: [[String]] = [
-            ["conduit_bench", "mode", "urls", "ok", "interrupted", "nodes", "errors", "warnings"],
+            [
+                "conduit_bench", "mode", "urls", "ok", "interrupted", "nodes", "errors", "warnings", "presence", "acks",
+            ],
             load.map { "load." + $0 }, messages.map { "messages." + $0 }, connections.map { "connections." + $0 },
             Self.latency("connections.handshake_us"), Self.latency("connections.ready_us"),
             Self.latency("latency_us"), Self.latency("cross_node_latency_us"),
@@ -77,12 +79,13 @@ import Testing
         let object = try Self.object(BenchReport(plan: Plans.plan(mode, ["ws://h:1/ws"], clients: 2), figures: .init()))
         #expect(
             object.keys.sorted() == [
-                "churn", "conduit_bench", "connections", "cross_node_latency_us", "errors", "generator", "interrupted",
-                "latency_us", "load", "messages", "mode", "nodes", "ok", "server", "urls", "warnings",
+                "acks", "churn", "conduit_bench", "connections", "cross_node_latency_us", "errors", "generator",
+                "interrupted",
+                "latency_us", "load", "messages", "mode", "nodes", "ok", "presence", "server", "urls", "warnings",
             ])
         #expect(object["mode"] as? String == mode.rawValue)
         #expect(object["latency_us"] is NSNull)
-        #expect((object["messages"] is NSNull) == (mode == .connect))
+        #expect((object["messages"] is NSNull) == (mode == .connect || mode == .presence))
     }
 
     @Test func valuesAreThose() throws {
@@ -112,6 +115,12 @@ import Testing
             { $0.churn.failed = 1 },
         ]
         for fault in faults { #expect(try !Self.report(.fanout, fault).isClean) }
+        #expect(try !Self.report(.presence).isClean)
+        #expect(
+            try Self.report(.presence) {
+                $0.crowd.joined = 3
+                $0.crowd.settled = 3
+            }.isClean)
         var report = try Self.report(.fanout)
         report.lost = 1
         #expect(!report.isClean)

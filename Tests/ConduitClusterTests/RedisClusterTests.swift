@@ -66,7 +66,7 @@ import Testing
     @Test func slotsMovedUnderTrafficReorderAndDoubleNothing() async throws {
         let redis = try await RedisCluster.start()
         let nodes = try await nodes(redis)
-        let traffic = try await Traffic(nodes, rooms: (0..<6).map { try room("room-\($0)") })
+        let traffic = try await RoomTraffic(nodes, rooms: (0..<6).map { try room("room-\($0)") })
         traffic.start()
         try await traffic.reaches(100)
         let before = traffic.next - 100
@@ -89,7 +89,7 @@ import Testing
         #expect(verdict.reordered == 0 && verdict.doubled == 0, "\(verdict)")
         #expect(
             verdict.lost.allSatisfy { (before..<after).contains($0) }, "\(verdict), not within \(before)..<\(after)")
-        if Traffic.repairsFromRings { #expect(verdict.lost.isEmpty, "\(verdict)") }
+        if RoomTraffic.repairsFromRings { #expect(verdict.lost.isEmpty, "\(verdict)") }
         print("slots moved: \(verdict)")
         for node in nodes {
             let statistics = await node.bridge.statistics()
@@ -111,7 +111,7 @@ import Testing
     func aFailOverUnderTrafficReordersAndDoublesNothing(kill: Bool) async throws {
         let redis = try await RedisCluster.start(replicasEach: 1)
         let nodes = try await nodes(redis)
-        let traffic = try await Traffic(nodes, rooms: (0..<6).map { try room("room-\($0)") })
+        let traffic = try await RoomTraffic(nodes, rooms: (0..<6).map { try room("room-\($0)") })
         traffic.start()
         try await traffic.reaches(100)
         let before = traffic.next - 100
@@ -138,7 +138,7 @@ import Testing
         #expect(verdict.reordered == 0 && verdict.doubled == 0, "\(verdict)")
         #expect(
             verdict.lost.allSatisfy { (before..<after).contains($0) }, "\(verdict), not within \(before)..<\(after)")
-        if Traffic.repairsFromRings { #expect(verdict.lost.isEmpty, "\(verdict)") }
+        if RoomTraffic.repairsFromRings { #expect(verdict.lost.isEmpty, "\(verdict)") }
         print("fail-over in a cluster, master \(kill ? "killed" : "demoted"): \(verdict)")
     }
 

@@ -121,8 +121,9 @@ import Testing
         try await b.connected()
         try await eventually { b.sink.received(.room(lobby)).count >= 51 }
         #expect(b.sink.received(.room(lobby)) == (0...50).map { "{\"n\":\($0)}" })
-        try await eventually { b.sink.observed(lobby, "room_state").count == 2 }
-        #expect(b.sink.observed(lobby, "room_state")[1].contains("live"))
+        try await eventually { b.sink.observed(lobby, "room_state").count == 3 }
+        #expect(b.sink.observed(lobby, "room_state")[1].contains("catching_up"))
+        #expect(b.sink.observed(lobby, "room_state")[2].contains("live"))
         #expect(try await redis.subscribers(a, lobby) == 2, "both listen again")
         let statistics = await a.bridge.statistics()
         #expect(statistics.reconnects >= 2)
@@ -312,15 +313,16 @@ extension RedisServer {
         return answer.split(whereSeparator: \.isWhitespace).last.flatMap { Int($0) } ?? -1
     }
 
-    /// Publishes as a node `ghost` would, over `redis-cli`.
+    /// Publishes as another node would, over `redis-cli`.
     func publish(
-        _ channel: String, _ kind: NodeEnvelope.Kind, sequence: UInt64 = 0, _ write: (inout ByteBuffer) -> Void
+        _ channel: String, _ kind: NodeEnvelope.Kind, origin: String = "ghost", sequence: UInt64 = 0,
+        _ write: (inout ByteBuffer) -> Void
     ) async throws {
         var writer = NodeEnvelopeWriter()
         writer.append(write)
-        let ghost = try #require(NodeID("ghost"))
+        let node = try #require(NodeID(origin))
         let payload = writer.finish(
-            kind: kind, origin: ghost, incarnation: 1, sequence: sequence, startsRun: false, sentAt: 1)
+            kind: kind, origin: node, incarnation: 1, sequence: sequence, startsRun: false, sentAt: 1)
         let hex = payload.readableBytesView.map { byte in
             let digits = String(byte, radix: 16)
             return digits.count == 1 ? "0" + digits : digits

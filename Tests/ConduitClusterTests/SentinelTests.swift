@@ -28,7 +28,7 @@ import Testing
     func aFailOverUnderTrafficReordersAndDoublesNothing(kill: Bool) async throws {
         let redis = try await RedisSentinel.start()
         let nodes = try await nodes(redis.url)
-        let traffic = try await Traffic(nodes, rooms: (0..<4).map { try room("room-\($0)") })
+        let traffic = try await RoomTraffic(nodes, rooms: (0..<4).map { try room("room-\($0)") })
         traffic.start()
         try await traffic.reaches(100)
         // Whatever is sent from now on may meet the fail-over.
@@ -52,7 +52,7 @@ import Testing
         #expect(verdict.reordered == 0 && verdict.doubled == 0, "\(verdict)")
         #expect(
             verdict.lost.allSatisfy { (before..<after).contains($0) }, "\(verdict), not within \(before)..<\(after)")
-        if Traffic.repairsFromRings { #expect(verdict.lost.isEmpty, "\(verdict)") }
+        if RoomTraffic.repairsFromRings { #expect(verdict.lost.isEmpty, "\(verdict)") }
         print("fail-over, master \(kill ? "killed" : "demoted"): \(verdict)")
         if !kill { #expect(try await subscribers(redis.servers[0]).hasSuffix("0")) }
     }

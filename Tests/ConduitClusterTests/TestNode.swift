@@ -14,10 +14,14 @@ struct Received: Sendable, Equatable {
     enum Kind: Sendable, Equatable {
         case room(RoomName), observers(RoomName), all, send(SendTarget), reply(ClientID), live(RoomName)
         case disconnect(SendTarget, UInt16)
+        /// Into an ordered room; what is replayed follows as ``replay(_:_:)``.
+        case admitted(ClientID, RoomName), replay(ClientID, RoomName), refused(ClientID, RoomName)
     }
     let shard: Int
     let kind: Kind
     let json: String
+    /// Who doesn't get it.
+    var excluded: ClientID?
 }
 
 /// Stands for the hub: writes down what the bridge hands over, and answers counted sends.
@@ -63,14 +67,24 @@ final class RecordingSink: ShardSink {
                     case .send(let target, let message, _): (.send(target), message)
                     case .reply(let client, let message): (.reply(client), message)
                     case .presenceReply(let client, let message): (.reply(client), message)
+                    case .historyReply(let client, let message): (.reply(client), message)
+                    case .admit(let client, let admission, _): (.admitted(client, admission.room), nil)
+                    case .refuseJoin(let client, let room, _, _): (.refused(client, room), nil)
                     case .roomLive(let room): (.live(room), nil)
                     case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
                     }
                 if case .send(let target, _, let token?) = command {
                     reports.append(.delivered(token: token, count: state.connections[target]?[index] ?? 0))
                 }
-                let json = message.map { String(buffer: $0.json) } ?? ""
-                state.received.append(Received(shard: index, kind: kind, json: json))
+                let json = message.map { String(buffer: $0.json) } ?? Self.describe(command)
+                var excluded: ClientID?
+                if case .roomExcept(_, _, let client) = command { excluded = client }
+                state.received.append(Received(shard: index, kind: kind, json: json, excluded: excluded))
+                reports += Self.answers(to: command)
+                guard case .admit(let client, let admission, _) = command else { continue }
+                state.received += admission.replay.map {
+                    Received(shard: index, kind: .replay(client, admission.room), json: String(buffer: $0.json))
+                }
             }
             return state.bridge
         }
@@ -79,6 +93,27 @@ final class RecordingSink: ShardSink {
     }
 
     func statistics() async -> HubStatistics { state.withLock { $0.statistics } }
+
+    private static func describe(_ command: ShardCommand) -> String {
+        switch command {
+        case .admit(_, let admission, _):
+            "\(admission.epoch) \(admission.offset) \(admission.recovered) \(admission.reason?.rawValue ?? "-")"
+        case .refuseJoin(_, _, let error, _): error.code.rawValue
+        default: ""
+        }
+    }
+
+    /// What a shard tells when it has let a client in, or not.
+    private static func answers(to command: ShardCommand) -> [HubEvent] {
+        switch command {
+        case .admit(let client, let admission, _):
+            guard let node = client.node else { return [] }
+            let member = Member(client: client, user: nil, node: node, joinedAt: 1_700_000_000_000)
+            return [.admitted(room: admission.room, member: member)]
+        case .refuseJoin(_, let room, _, _): return [.joinAbandoned(room: room)]
+        default: return []
+        }
+    }
 }
 
 /// One node without sockets: a bridge on its own loop, a recorded hub, and verbs that speak like a shard.
@@ -98,15 +133,21 @@ final class TestNode: Sendable {
         return configuration
     }
 
-    init(_ name: String, _ configuration: ClusterConfiguration, shards: Int = 2) throws {
+    /// Three loops that nobody else uses: nodes made one after the other have one each, which a test may block.
+    private static let ownLoops = MultiThreadedEventLoopGroup(numberOfThreads: 3)
+
+    init(
+        _ name: String, _ configuration: ClusterConfiguration, shards: Int = 2, ownLoop: Bool = false,
+        on eventLoop: (any EventLoop)? = nil
+    ) throws {
+        let loop = eventLoop ?? (ownLoop ? Self.ownLoops.next() : MultiThreadedEventLoopGroup.singleton.next())
         guard let id = NodeID(name) else { throw NeverHappened.badName(name) }
         self.id = id
         sink = RecordingSink(shardCount: shards)
         var logger = Logger(label: name)
         logger.logLevel = .critical
         bridge = BridgeRef(
-            node: id, configuration: configuration, eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
-            logger: logger)
+            node: id, configuration: configuration, eventLoop: loop, logger: logger)
         sink.attach(bridge)
         bridge.start(sink: sink)
     }
@@ -132,12 +173,14 @@ final class TestNode: Sendable {
         return client
     }
 
-    func member(_ name: String, user: String? = nil) throws -> Member {
-        Member(client: try client(name), user: user.flatMap { UserID($0) }, node: id, joinedAt: 1_700_000_000_000)
+    func member(_ name: String, user: String? = nil, info: String = "") throws -> Member {
+        Member(
+            client: try client(name), user: user.flatMap { UserID($0) }, node: id, joinedAt: 1_700_000_000_000,
+            info: Array(info.utf8))
     }
 
-    func join(_ room: RoomName, _ name: String, user: String? = nil, shard: Int = 0) throws {
-        bridge.relay([.joined(room: room, member: try member(name, user: user))], fromShard: shard)
+    func join(_ room: RoomName, _ name: String, user: String? = nil, info: String = "", shard: Int = 0) throws {
+        bridge.relay([.joined(room: room, member: try member(name, user: user, info: info))], fromShard: shard)
     }
 
     func leave(_ room: RoomName, _ name: String, _ reason: LeaveReason = .left, shard: Int = 0) throws {
@@ -162,6 +205,13 @@ final class TestNode: Sendable {
     func waitForRoster(_ room: RoomName, _ clients: Set<String>, within limit: Duration = .seconds(10)) async throws {
         try await eventually("\(id) sees \(clients) in \(room)", within: limit) {
             try await Set(self.clients(in: self.roster(room))) == clients
+        }
+    }
+
+    /// Waits until this node counts so many members of a room.
+    func waitForCount(_ room: RoomName, _ count: Int) async throws {
+        try await eventually("\(id) counts \(count) in \(room)") {
+            try await self.roster(room, limit: 1).contains("\"count\":\(count),")
         }
     }
 

@@ -1,112 +1,131 @@
+import ConduitCluster
 import ConduitCore
+import ConduitHub
 import ConduitTesting
+import NIOCore
 import Synchronization
+import Testing
 
-/// Numbered messages from every node into several rooms, all the while, and what became of them at the other nodes.
+/// Every node publishes to rooms, to a user and to everybody, whatever happens; then each node's receipts are compared
+/// with what the others sent: what is lost, what came twice, what came out of order.
 final class Traffic: Sendable {
-    /// Whether messages that were published while nobody listened are repaired from their origin's ring. When that is
-    /// merged, set it: then nothing may be lost at all.
-    static let repairsFromRings = false
-
-    /// What a receiver can say of one sender's messages in one room.
-    struct Verdict: CustomStringConvertible {
-        var received = 0
+    /// What one node received of another.
+    struct Verdict: Equatable, CustomStringConvertible {
+        var sent = 0
+        var lost = 0
+        var duplicated = 0
         var reordered = 0
-        var doubled = 0
-        /// Numbers that never came.
-        var lost: Set<Int> = []
-        /// The same for each sender, receiver and room.
-        var losses: [String] = []
-
-        var description: String {
-            let all = losses.isEmpty ? "" : ": " + losses.joined(separator: ", ")
-            return "\(received) received, \(reordered) reordered, \(doubled) doubled, \(lost.count) numbers lost\(all)"
-        }
+        var description: String { "\(sent) sent, \(lost) lost, \(duplicated) duplicated, \(reordered) reordered" }
+        var isPerfect: Bool { lost == 0 && duplicated == 0 && reordered == 0 }
     }
 
     let nodes: [TestNode]
-    let rooms: [RoomName]
-    private let number = Atomic<Int>(0)
-    private let isOver = Atomic<Bool>(false)
-    private let task = Mutex<Task<Void, Never>?>(nil)
+    private let rooms: [RoomName]
+    private let user: UserID
+    private let sent = Mutex<[NodeID: Int]>([:])
+    private let isStopping = Mutex(false)
+    private let publishers = Mutex<[Task<Void, Never>]>([])
 
-    /// Every node joins every room.
-    init(_ nodes: [TestNode], rooms: [RoomName]) async throws {
+    init(_ nodes: [TestNode]) throws {
         self.nodes = nodes
-        self.rooms = rooms
-        for node in nodes {
-            for room in rooms { try node.join(room, "x") }
-        }
-        for node in nodes {
-            for room in rooms { try await node.waitForRoster(room, Set(nodes.map { "\($0.id).x" })) }
-        }
+        rooms = [try room("lobby"), try room("attic {2}")]
+        user = try #require(UserID("ann"))
     }
 
-    /// Begins, at about three hundred messages a second in each room from each node.
+    /// Everybody is in every room, and the user is on every node.
+    func join(_ redis: RedisServer) async throws {
+        for node in nodes {
+            for place in rooms { try node.join(place, "member") }
+            node.bridge.relay([.connected(client: try node.client("k"), user: user)], fromShard: 0)
+        }
+        let keys = ClusterKeys(prefix: "conduit")
+        for topic in rooms.map({ BusTopic.room($0) }) + [.user(user)] {
+            try await eventually {
+                try await redis.redisCLI("PUBSUB", "NUMSUB", keys.channel(topic))
+                    .split(whereSeparator: \.isWhitespace).last == "\(self.nodes.count)"
+            }
+        }
+        for node in nodes { try await node.knows(nodes.count) }
+    }
+
+    /// Begins to publish on all nodes.
     func start() {
-        let sender = Task { [self] in
-            while !isOver.load(ordering: .relaxed) {
-                let next = number.load(ordering: .relaxed)
-                for node in nodes {
-                    for room in rooms { node.broadcast(room, "{\"from\":\"\(node.id)\",\"n\":\(next)}") }
+        publishers.withLock { publishers in
+            publishers = nodes.map { node in
+                Task {
+                    while !self.isStopping.withLock({ $0 }) {
+                        self.publish(node, 4)
+                        // Only the pace: some thousand messages a second altogether.
+                        try? await Task.sleep(for: .milliseconds(3))
+                    }
                 }
-                number.store(next + 1, ordering: .relaxed)
-                try? await Task.sleep(for: .milliseconds(3))
-            }
-        }
-        task.withLock { $0 = sender }
-    }
-
-    /// The number of the next message.
-    var next: Int { number.load(ordering: .relaxed) }
-
-    /// Waits until everybody has everybody's message of this number or a later one, in every room.
-    func reaches(_ number: Int, within limit: Duration = .seconds(40)) async throws {
-        try await eventually("message \(number) is everywhere", within: limit, poll: .milliseconds(50)) {
-            self.lines.allSatisfy { ($0.last ?? -1) >= number }
-        }
-    }
-
-    /// Ends and says what became of everything, together.
-    func stop() async throws -> Verdict {
-        isOver.store(true, ordering: .relaxed)
-        await task.withLock { $0 }?.value
-        let count = next
-        try await reaches(count - 1)
-        var sum = Verdict()
-        for line in lines {
-            sum.received += line.count
-            var highest = -1
-            for number in line {
-                if number < highest { sum.reordered += 1 }
-                highest = max(highest, number)
-            }
-            let unique = Set(line)
-            sum.doubled += line.count - unique.count
-            let lost = Set(0..<count).subtracting(unique)
-            if !lost.isEmpty { sum.losses.append("\(lost.count) of \(lost.min() ?? 0)...\(lost.max() ?? 0)") }
-            sum.lost.formUnion(lost)
-        }
-        return sum
-    }
-
-    /// The numbers that each node got from each other one in each room, in the order of arrival.
-    private var lines: [[Int]] {
-        nodes.flatMap { receiver -> [[Int]] in
-            var lines: [String: [Int]] = [:]
-            for entry in receiver.sink.received {
-                guard case .room(let room) = entry.kind, let (sender, number) = Self.read(entry.json) else { continue }
-                lines["\(room) \(sender)", default: []].append(number)
-            }
-            return nodes.filter { $0.id != receiver.id }.flatMap { sender in
-                rooms.map { lines["\($0) \(sender.id)"] ?? [] }
             }
         }
     }
 
-    private static func read(_ json: String) -> (sender: String, number: Int)? {
-        let parts = json.split(separator: "\"")
-        guard parts.count == 7, let number = Int(parts[6].dropFirst().dropLast()) else { return nil }
-        return (String(parts[3]), number)
+    /// Some messages in one turn, to different places.
+    func publish(_ node: TestNode, _ count: Int) {
+        let first = sent.withLock { sent in
+            let first = sent[node.id, default: 0]
+            sent[node.id] = first + count
+            return first
+        }
+        let events = (first..<first + count).map { number -> HubEvent in
+            let text = message("{\"from\":\"\(node.id)\",\"n\":\(number)}")
+            return switch number % 4 {
+            case 0: .broadcast(room: rooms[0], message: text)
+            case 1: .broadcast(room: rooms[1], message: text)
+            case 2: .broadcastAll(message: text)
+            default: .send(target: .user(user), message: text, pending: nil)
+            }
+        }
+        node.bridge.relay(events, fromShard: 0)
+    }
+
+    func stop() async {
+        isStopping.withLock { $0 = true }
+        for task in publishers.withLock({ $0 }) { await task.value }
+    }
+
+    /// How many messages a node has sent.
+    func count(of node: TestNode) -> Int { sent.withLock { $0[node.id, default: 0] } }
+
+    /// Waits until so many more were sent by every node: something happens in the middle of traffic.
+    func flow(_ more: Int = 40) async throws {
+        let before = sent.withLock { $0 }
+        try await eventually("traffic flows") {
+            self.nodes.allSatisfy { self.count(of: $0) >= before[$0.id, default: 0] + more }
+        }
+    }
+
+    func verdict(_ receiver: TestNode, of sender: TestNode) -> Verdict {
+        let prefix = "{\"from\":\"\(sender.id)\",\"n\":"
+        let numbers = receiver.sink.received.compactMap { received -> Int? in
+            guard received.json.hasPrefix(prefix) else { return nil }
+            return Int(received.json.dropFirst(prefix.count).dropLast())
+        }
+        var verdict = Verdict(sent: count(of: sender))
+        let distinct = Set(numbers)
+        verdict.lost = verdict.sent - distinct.count
+        verdict.duplicated = numbers.count - distinct.count
+        verdict.reordered = zip(numbers, numbers.dropFirst()).count { $0 >= $1 }
+        return verdict
+    }
+
+    /// Pairs of nodes with what one received of the other.
+    func verdicts() -> [String: Verdict] {
+        var result: [String: Verdict] = [:]
+        for receiver in nodes {
+            for sender in nodes where sender.id != receiver.id {
+                result["\(sender.id) to \(receiver.id)"] = verdict(receiver, of: sender)
+            }
+        }
+        return result
+    }
+
+    /// Waits until everything has arrived, as far as it will, and says what is not as it should be.
+    func faults(within limit: Duration = .seconds(30)) async -> [String: Verdict] {
+        try? await eventually(within: limit) { self.verdicts().values.allSatisfy { $0.lost == 0 } }
+        return verdicts().filter { !$0.value.isPerfect }
     }
 }

@@ -27,6 +27,29 @@ import Testing
         #expect(table.count == 0)
     }
 
+    @Test func singleSubscriptionsCanBeLost() throws {
+        let a = try Self.room("a"), b = try Self.room("b"), c = try Self.room("c")
+        var table = InterestTable(lingerMilliseconds: 1_000)
+        table.connectionReady()
+        for topic in [a, b, c] { table.joined(topic, shard: 0) }
+        _ = table.takeSubscriptions(limit: 10)
+        for topic in [a, b] { table.confirmed(topic, now: 7) }
+        table.left(b, shard: 0, now: 10)
+        check(table.lost([a, b, c, try Self.room("unknown")]) == [b], "nobody is in there any more")
+        #expect(table.unconfirmed == 2)
+        check(table.lost([a]) == [])
+        #expect(table.followedSince(a) == 7)
+        #expect(table.followedSince(c) == nil)
+        check(table.takeSubscriptions(limit: 10) == [a, c])
+        check(table.confirmed(a, now: 20))
+        check(table.confirmed(c, now: 20))
+        #expect(table.unconfirmed == 0)
+        #expect(table.followedSince(a) == 7, "it was followed before, so what came meanwhile is missing")
+        #expect(table.followedSince(c) == 20)
+        check(table.takeUnsubscriptions(now: 5_000).isEmpty)
+        #expect(table.state(of: a) == .live)
+    }
+
     @Test func flappingCausesNoCommand() throws {
         let a = try Self.room("a")
         var table = InterestTable(lingerMilliseconds: 1_000)

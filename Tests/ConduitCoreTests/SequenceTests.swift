@@ -29,9 +29,18 @@ import Testing
         check(see(1 << 40, incarnation: 2) == .malformed)
         check(see(2, incarnation: 2) == .inOrder)
         check(see(5, 0) == .malformed)
-        tracker.forget(topic)
-        #expect(tracker.count == 0)
-        check(see(50) == .inOrder)
+        tracker.pause(topic)
+        check(see(2, incarnation: 2) == .duplicate, "what was seen stays seen")
+        check(see(50, incarnation: 2) == .inOrder, "nobody listened: no gap")
+        check(see(52, incarnation: 2) == .gap(1))
+        check(
+            tracker.observe(
+                topic, origin: node, incarnation: 2, first: 60, count: 1, startsRun: false, passesGaps: false)
+                == .gap(7))
+        check(see(53, incarnation: 2) == .inOrder, "what was behind the gap isn't taken for seen")
+        check(tracker.skip(topic, origin: node, incarnation: 2, to: 58) == 5)
+        check(tracker.skip(topic, origin: node, incarnation: 1, to: 70) == 0)
+        check(see(59, incarnation: 2) == .inOrder)
     }
 
     @Test func memoryIsBounded() throws {
@@ -43,8 +52,28 @@ import Testing
                 tracker.observe(topic, origin: node, incarnation: 1, first: 5, count: 1, startsRun: false) == .inOrder)
             #expect(tracker.count <= 10)
         }
-        tracker.forget(node)
-        #expect(tracker.count == 0)
+        #expect(tracker.resets > 0)
+    }
+
+    /// The first to be forgotten are those who are gone and channels that nobody listens to.
+    @Test func whatIsExpectedIsRememberedLongest() throws {
+        var tracker = SequenceTracker(limit: 10)
+        let node = try #require(NodeID("n")), ghost = try #require(NodeID("ghost"))
+        func topic(_ number: Int) throws -> BusTopic { .room(try #require(RoomName("r\(number)"))) }
+        func see(_ number: Int, _ origin: NodeID, _ first: UInt64) throws -> SequenceTracker.Verdict {
+            tracker.observe(
+                try topic(number), origin: origin, incarnation: 1, first: first, count: 1, startsRun: false)
+        }
+        for number in 0..<4 { check(try see(number, node, 5) == .inOrder) }
+        for number in 4..<7 { check(try see(number, ghost, 5) == .inOrder) }
+        for number in 7..<10 { check(try see(number, node, 5) == .inOrder) }
+        tracker.retire(ghost)
+        for number in 7..<10 { tracker.pause(try topic(number)) }
+        check(try see(10, node, 5) == .inOrder)
+        #expect(tracker.count == 5)
+        #expect(tracker.resets == 0)
+        for number in 0..<4 { check(try see(number, node, 5) == .duplicate) }
+        check(try see(4, ghost, 5) == .inOrder)
     }
 
     /// A source with little memory and a receiver that loses and repeats: the verdicts must add up to the losses.

@@ -40,7 +40,7 @@ private func problems(
 }
 
 @Suite struct ConfigurationKeyTests {
-    @Test(arguments: ConfigurationKey.all.map(\.name))
+    @Test(arguments: ConfigurationKey.plain.map(\.name))
     func defaultIsAllowedAndTheNameMakesTheVariable(name: String) throws {
         let key = try #require(ConfigurationKey.named(name))
         #expect(key.parse(.text(key.defaultText == "[]" ? "" : key.defaultText)) != nil)
@@ -50,8 +50,8 @@ private func problems(
                 + name.uppercased().replacingOccurrences(of: ".", with: "_")
                 .replacingOccurrences(of: "-", with: "_"))
         #expect(key.summary.hasSuffix("."))
-        #expect(ConfigurationKey.all.filter { $0.name == name }.count == 1)
-        #expect(ConfigurationKey.all.filter { $0.environmentName == key.environmentName }.count == 1)
+        #expect(ConfigurationKey.plain.filter { $0.name == name }.count == 1)
+        #expect(ConfigurationKey.plain.filter { $0.environmentName == key.environmentName }.count == 1)
     }
 
     /// What the contract promises, written out once more.
@@ -62,9 +62,13 @@ private func problems(
             http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
+            rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
+            rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
+            rooms.default.presence-members=1000 rooms.default.publish=anyone rooms.default.inbox=false \
             redis.url= redis.prefix=conduit redis.username= redis.password= redis.connect-timeout=2s \
             redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
-            redis.outbox-age=30s redis.publish-hold-us=500 redis.unsubscribe-linger=2s \
+            redis.outbox-age=30s redis.publish-hold-us=500 redis.ring-bytes=16777216 \
+            redis.ring-age=60s redis.position-check=5s redis.unsubscribe-linger=2s \
             redis.sentinel-username= redis.sentinel-password= redis.tls-ca= redis.tls-certificate= redis.tls-key= \
             redis.tls.ca-file= \
             redis.tls.verify=true \
@@ -72,7 +76,7 @@ private func problems(
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
             admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
             """
-        #expect(ConfigurationKey.all.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
+        #expect(ConfigurationKey.plain.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
     }
 
     /// One good and one bad value of every key; a key without a row fails.
@@ -92,7 +96,13 @@ private func problems(
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),
         "redis.reconnect-max": ("1m", "1.5s"), "redis.outbox-bytes": ("0", "-1"), "redis.outbox-age": ("0", "2h"),
-        "redis.publish-hold-us": ("0", "10001"), "redis.unsubscribe-linger": ("1s", "999ms"),
+        "rooms.default.mode": ("fast", "slow"), "rooms.default.history-size": ("1", "0"),
+        "rooms.default.history-age": ("24h", "1d"), "rooms.default.recover-limit": ("0", "-1"),
+        "rooms.default.presence": ("off", "none"), "rooms.default.presence-grace": ("5s", "5"),
+        "rooms.default.presence-members": ("0", "many"), "rooms.default.publish": ("members", "all"),
+        "rooms.default.inbox": ("false", "yes"), "redis.ring-bytes": ("0", "16M"), "redis.ring-age": ("0", "2h"),
+        "redis.position-check": ("1s", "0s"), "redis.publish-hold-us": ("0", "10001"),
+        "redis.unsubscribe-linger": ("1s", "999ms"),
         "redis.sentinel-username": ("", "a\u{7}"), "redis.sentinel-password": ("x", "a\nb"),
         "redis.tls-ca": ("/proc/self/stat", "a\u{0}"), "redis.tls-certificate": ("", "a\u{0}"),
         "redis.tls-key": ("", "a\u{0}"),
@@ -105,7 +115,7 @@ private func problems(
         "shutdown.timeout": ("5m", "99999999999999999999h"),
     ]
 
-    @Test(arguments: ConfigurationKey.all.map(\.name))
+    @Test(arguments: ConfigurationKey.plain.map(\.name))
     func goodValuesPassAndBadOnesNameKeySourceAndWhatIsAllowed(name: String) throws {
         let key = try #require(ConfigurationKey.named(name))
         let sample = try #require(Self.samples[name], "no sample")
@@ -394,10 +404,10 @@ private func problems(
             let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             variables[String(parts[0])] = String(parts[1])
         }
-        #expect(variables.count == ConfigurationKey.all.count)
+        #expect(variables.count == ConfigurationKey.plain.count)
         #expect(problems(variables) == [])
         // Every setting is in the sample under its own name: each one, changed there, arrives.
-        for key in ConfigurationKey.all where key.defaultText == "true" {
+        for key in ConfigurationKey.plain where key.defaultText == "true" {
             let name = try #require(key.components.last)
             #expect(ConfigurationDocument.yaml.contains("\(name): true"))
         }

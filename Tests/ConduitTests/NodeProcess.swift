@@ -26,7 +26,9 @@ final class NodeProcess: Sendable {
         return own.deletingLastPathComponent().appendingPathComponent("conduit").path
     }
 
-    private init(id: String, port: Int, adminPort: Int, environment: [String: String]) throws {
+    private init(
+        id: String, port: Int, adminPort: Int, environment: [String: String], arguments: [String]
+    ) throws {
         self.id = id
         self.port = port
         self.adminPort = adminPort
@@ -47,7 +49,7 @@ final class NodeProcess: Sendable {
             """
         // What is set in this shell for other nodes doesn't reach these.
         shell = try SpawnedProcess(
-            ["/bin/sh", "-c", script, "sh", folder.path("node.log"), Self.binary, "serve"],
+            ["/bin/sh", "-c", script, "sh", folder.path("node.log"), Self.binary, "serve"] + arguments,
             environment: ProcessInfo.processInfo.environment
                 .filter { !$0.key.hasPrefix("CONDUIT_") }
                 .merging(environment) { $1 },
@@ -69,7 +71,8 @@ final class NodeProcess: Sendable {
 
     /// Starts a node and waits until it is alive, and, unless told otherwise, ready and not degraded.
     static func start(
-        _ id: String, redis: String? = nil, waitsForRedis: Bool = true, _ settings: [String: String] = [:]
+        _ id: String, redis: String? = nil, waitsForRedis: Bool = true, _ settings: [String: String] = [:],
+        arguments: [String] = []
     ) async throws -> NodeProcess {
         var last: any Error = Failure(description: "the node did not start")
         // Somebody may take a free port before the node does: try again with others.
@@ -81,7 +84,8 @@ final class NodeProcess: Sendable {
             environment["CONDUIT_HTTP_PORT"] = String(port)
             environment["CONDUIT_ADMIN_PORT"] = String(adminPort)
             environment["CONDUIT_REDIS_URL"] = redis
-            let node = try NodeProcess(id: id, port: port, adminPort: adminPort, environment: environment)
+            let node = try NodeProcess(
+                id: id, port: port, adminPort: adminPort, environment: environment, arguments: arguments)
             do {
                 try await eventually("\(id) is alive", within: .seconds(20)) { try await node.isAlive() }
             } catch {

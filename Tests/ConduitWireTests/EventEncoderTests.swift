@@ -145,6 +145,17 @@ import Testing
             Self.text(EventEncoder.presenceDiff(diff, room: room))
                 == "{\"type\":\"presence_diff\",\"data\":{\"joined\":[\(twoJSON)],\"left\":[\(oneJSON.dropLast()),\"reason\":\"node_lost\"}],\"count\":1,\"users\":0},\"room\":\"r\"}"
         )
+        let user = try #require(UserID("u\""))
+        let users = PresenceDiff(count: 1, users: 0, usersJoined: [user, user], usersLeft: [user], countsOnly: true)
+        #expect(
+            Self.text(EventEncoder.presenceDiff(users, room: room))
+                == #"{"type":"presence_diff","data":{"joined":[],"left":[],"count":1,"users":0,"users_joined":["u\"","u\""],"users_left":["u\""],"mode":"count"},"room":"r"}"#
+        )
+        #expect(
+            Self.text(
+                EventEncoder.presence(
+                    room: room, count: 2, users: 1, members: [], cursor: nil, countsOnly: true, id: id))
+                == #"{"type":"presence","data":{"room":"r","count":2,"users":1,"members":[],"mode":"count"},"id":"q"}"#)
     }
 
     @Test func stringsComeBackFromAnyParser() throws {

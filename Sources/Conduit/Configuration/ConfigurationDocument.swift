@@ -5,12 +5,13 @@ package enum ConfigurationDocument {
         var text = "# Settings of a Conduit node; every value here is the default.\n"
         text += "# Flags of the command win over environment variables, those over this file.\n"
         var open: [String] = []
-        for key in ConfigurationKey.all {
+        for key in ConfigurationKey.plain {
             let groups = Array(key.components.dropLast())
             let common = zip(open, groups).prefix { $0 == $1 }.count
             if common < groups.count {
                 for depth in common..<groups.count {
                     text += depth == 0 ? "\n" : ""
+                    text += note(on: groups[...depth].joined(separator: "."), indent: indent(depth))
                     text += indent(depth) + groups[depth] + ":\n"
                 }
             }
@@ -25,7 +26,7 @@ package enum ConfigurationDocument {
     /// A file of variables, as systemd and containers read it.
     package static var environment: String {
         var text = "# Settings of a Conduit node; every value here is the default.\n"
-        for key in ConfigurationKey.all {
+        for key in ConfigurationKey.plain {
             text += "\n# \(key.summary)\n# Allowed: \(key.allowed).\n"
             text += key.environmentName + "=" + (key.defaultText == "[]" ? "" : key.defaultText) + "\n"
         }
@@ -51,8 +52,9 @@ package enum ConfigurationDocument {
             let own = key.components.first ?? ""
             if own != group {
                 group = own
-                text +=
-                    "\n## \(group)\n\n| key | environment | default | allowed | what it does |\n|---|---|---|---|---|\n"
+                text += "\n## \(group)\n\n"
+                if let note = ConfigurationKey.notes[group] { text += wrapped(note, width: 118) + "\n\n" }
+                text += "| key | environment | default | allowed | what it does |\n|---|---|---|---|---|\n"
             }
             let value = key.defaultText.isEmpty ? "empty" : "`\(key.defaultText)`"
             let secret = key.isSecret ? " Secret." : ""
@@ -60,6 +62,24 @@ package enum ConfigurationDocument {
             text += "\(cell(key.summary))\(secret) |\n"
         }
         return text
+    }
+
+    private static func note(on group: String, indent: String) -> String {
+        guard let note = ConfigurationKey.notes[group] else { return "" }
+        return wrapped(note, width: 116).split(separator: "\n").map { indent + "# " + $0 + "\n" }.joined()
+    }
+
+    /// Broken into lines of at most `width` characters.
+    private static func wrapped(_ text: String, width: Int) -> String {
+        var lines: [String] = []
+        for word in text.split(separator: " ") {
+            if let last = lines.last, last.count + word.count < width {
+                lines[lines.count - 1] = last + " " + word
+            } else {
+                lines.append(String(word))
+            }
+        }
+        return lines.joined(separator: "\n")
     }
 
     private static func indent(_ depth: Int) -> String { String(repeating: "  ", count: depth) }

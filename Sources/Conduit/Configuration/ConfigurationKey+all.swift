@@ -3,12 +3,9 @@ import ConduitGateway
 import ConduitRedis
 
 extension ConfigurationKey {
-    /// Every setting of a node, in the order of the sample file.
+    /// Every setting of a node, in the order of the sample file. Those with `<namespace>` in their name are patterns.
     package static let all: [ConfigurationKey] =
-        node + http + limits + heartbeat + redis + cluster + presence + admin + logging
-
-    /// Finds a setting by its name.
-    package static func named(_ name: String) -> ConfigurationKey? { all.first { $0.name == name } }
+        node + http + limits + heartbeat + rooms + redis + cluster + presence + admin + logging
 
     private static let node: [ConfigurationKey] = [
         ConfigurationKey(
@@ -127,6 +124,15 @@ extension ConfigurationKey {
             "redis.publish-hold-us", .integer(0...10_000), default: "500",
             "How long messages for other nodes may wait for each other when there are many, in microseconds; 0 for never."
         ),
+        ConfigurationKey(
+            "redis.ring-bytes", .integer(0...1_073_741_824), default: "16777216",
+            "Bytes of sent messages that a node remembers, to give them again to a node that missed them; 0 for none."),
+        ConfigurationKey(
+            "redis.ring-age", .duration(0...3_600_000), default: "60s",
+            "How long sent messages are remembered for nodes that missed them."),
+        ConfigurationKey(
+            "redis.position-check", .duration(100...600_000), default: "5s",
+            "How often the positions of ordered rooms are compared with their logs."),
         ConfigurationKey(
             "redis.unsubscribe-linger", .duration(1_000...3_600_000), default: "2s",
             "How long a room stays subscribed after its last local member left."),

@@ -3,7 +3,7 @@ import ConduitCore
 /// One setting: its name, what values it takes, its default and a sentence on it.
 ///
 /// The table ``all`` is the only list of settings: reading, checks, the sample file and Docs/configuration.md come
-/// from it.
+/// from it. A pattern in it stands for a setting of each namespace of rooms.
 package struct ConfigurationKey: Sendable {
     /// What values a setting takes.
     package enum Kind: Sendable {
@@ -31,13 +31,19 @@ package struct ConfigurationKey: Sendable {
     package let summary: String
     /// Whether its value may never be printed.
     package let isSecret: Bool
+    /// The namespace of rooms that it is for, when a pattern stands for it.
+    package let namespace: String?
 
-    package init(_ name: String, _ kind: Kind, default defaultText: String, secret: Bool = false, _ summary: String) {
+    package init(
+        _ name: String, _ kind: Kind, default defaultText: String, secret: Bool = false, namespace: String? = nil,
+        _ summary: String
+    ) {
         self.name = name
         self.kind = kind
         self.defaultText = defaultText
         self.summary = summary
         self.isSecret = secret
+        self.namespace = namespace
     }
 
     /// The parts between dots, as files nest them.
@@ -45,7 +51,11 @@ package struct ConfigurationKey: Sendable {
 
     /// `CONDUIT_HTTP_MAX_HEADER_BYTES`.
     package var environmentName: String {
-        "CONDUIT_" + String(decoding: name.utf8.map(Self.environmentByte), as: UTF8.self)
+        "CONDUIT_" + components.map(Self.environmentPart).joined(separator: "_")
+    }
+
+    private static func environmentPart(_ part: String) -> String {
+        part == placeholder ? "<NAMESPACE>" : String(decoding: part.utf8.map(environmentByte), as: UTF8.self)
     }
 
     private static func environmentByte(_ byte: UInt8) -> UInt8 {

@@ -14,17 +14,23 @@ package struct ConfigurationSource: Sendable {
     package let name: @Sendable (ConfigurationKey) -> String
     /// Names that are no settings.
     package let strangers: [ConfigurationProblem]
+    /// The namespaces of rooms that have settings here.
+    package let namespaces: Set<String>
 
     /// What the command line says: values by key, and the flag that each came from.
     package static func overrides(_ overrides: [ConfigurationOverride]) -> ConfigurationSource {
         var values: [AbsoluteConfigKey: ConfigValue] = [:]
         var flags: [String: String] = [:]
         var strangers: [ConfigurationProblem] = []
+        var namespaces: Set<String> = []
         for override in overrides {
             guard let key = ConfigurationKey.named(override.key) else {
-                strangers.append(stranger(override.key, in: override.source, names: ConfigurationKey.all.map(\.name)))
+                strangers.append(
+                    stranger(
+                        override.key, in: override.source, names: ConfigurationKey.candidates(for: override.key)))
                 continue
             }
+            if let namespace = key.namespace { namespaces.insert(namespace) }
             values[key.absolute] = ConfigValue(.string(override.value), isSecret: key.isSecret)
             flags[key.name] = override.source
         }
@@ -32,23 +38,32 @@ package struct ConfigurationSource: Sendable {
         let sources = flags
         return ConfigurationSource(
             value: { key in text(of: key.absolute, in: provider.snapshot()) },
-            name: { sources[$0.name] ?? "override" }, strangers: strangers)
+            name: { sources[$0.name] ?? "override" }, strangers: strangers, namespaces: namespaces)
     }
 
     /// The `CONDUIT_…` variables of an environment.
     package static func environment(_ variables: [String: String]) -> ConfigurationSource {
         let provider = EnvironmentVariablesProvider(environmentVariables: variables)
-        let known = Dictionary(
-            ConfigurationKey.all.map { ($0.environmentName, $0) }, uniquingKeysWith: { first, _ in first })
-        let strangers = variables.keys.sorted().filter {
-            $0.hasPrefix("CONDUIT_") && known[$0] == nil && $0 != configurationFileVariable
-                && !isServiceLink($0, value: variables[$0] ?? "")
-        }.map { stranger($0, in: "environment", names: Array(known.keys).sorted()) }
+        var known: [String: ConfigurationKey] = [:]
+        var strangers: [ConfigurationProblem] = []
+        for name in variables.keys.sorted() where name.hasPrefix("CONDUIT_") {
+            if let key = ConfigurationKey.variable(name) {
+                known[name] = key
+            } else if name != configurationFileVariable, !isServiceLink(name, value: variables[name] ?? "") {
+                let names = ConfigurationKey.candidates(forVariable: name)
+                strangers.append(stranger(name, in: "environment", names: names.sorted()))
+            }
+        }
+        // Two namespaces may read the same as a variable (`live-chat`, `live_chat`): it is for the one that it names.
+        let named = known
         return ConfigurationSource(
             value: { key in
-                text(of: AbsoluteConfigKey(["conduit"] + key.components), in: provider.snapshot())
+                guard named[key.environmentName]?.name == key.name else { return nil }
+                if key.namespace != nil { return variables[key.environmentName].map(RawValue.text) }
+                return text(of: AbsoluteConfigKey(["conduit"] + key.components), in: provider.snapshot())
             },
-            name: { "environment " + $0.environmentName }, strangers: strangers)
+            name: { "environment " + $0.environmentName }, strangers: strangers,
+            namespaces: Set(named.values.compactMap(\.namespace)))
     }
 
     /// Names the configuration file where `--config` doesn't; not a setting itself.
@@ -88,11 +103,17 @@ package struct ConfigurationSource: Sendable {
         } catch {
             throw fail("not good \(isJSON ? "JSON" : "YAML"): " + reason(error))
         }
-        let names = ConfigurationKey.all.map(\.name)
-        let strangers = values.keys.filter { ConfigurationKey.named($0) == nil }.sorted().map {
-            stranger($0, in: source, names: names)
+        var namespaces: Set<String> = []
+        var strangers: [ConfigurationProblem] = []
+        for name in values.keys.sorted() {
+            if let key = ConfigurationKey.named(name) {
+                if let namespace = key.namespace { namespaces.insert(namespace) }
+            } else {
+                strangers.append(stranger(name, in: source, names: ConfigurationKey.candidates(for: name)))
+            }
         }
-        return ConfigurationSource(value: { values[$0.name] }, name: { _ in source }, strangers: strangers)
+        return ConfigurationSource(
+            value: { values[$0.name] }, name: { _ in source }, strangers: strangers, namespaces: namespaces)
     }
 
     /// Every value of a YAML file. The snapshot tells its keys only to the closure that asks which are secret.
@@ -158,10 +179,8 @@ package struct ConfigurationSource: Sendable {
         let advice: String
         if let near = ConfigurationKey.nearest(to: name, among: names) {
             advice = "no such setting; did you mean \(near)?"
-        } else if ConfigurationKey.all.contains(where: { $0.name.hasPrefix(name + ".") }) {
-            advice = "this is a group of settings, not a setting"
         } else {
-            advice = "no such setting; `conduit config` lists all"
+            advice = ConfigurationKey.advice(on: name) ?? "no such setting; `conduit config` lists all"
         }
         return ConfigurationProblem(key: name.escapedForDisplay, source: source, message: advice)
     }

@@ -5,24 +5,37 @@ package struct ConfigurationValues: Sendable {
     private var faulty: Set<String> = []
     /// What is wrong so far.
     package private(set) var problems: [ConfigurationProblem] = []
+    /// The namespaces of rooms that have settings of their own, sorted.
+    package let namespaces: [String]
 
     /// Reads all settings from sources, the strongest first. Values that a stronger source hides are checked too.
     package init(sources: [ConfigurationSource]) {
         problems = sources.flatMap(\.strangers)
-        for key in ConfigurationKey.all {
+        namespaces = Set(sources.flatMap(\.namespaces)).subtracting([ConfigurationKey.defaultNamespace]).sorted()
+        for key in ConfigurationKey.plain {
             values[key.name] = key.parse(.text(key.defaultText == "[]" ? "" : key.defaultText))
-            for source in sources.reversed() {
-                guard let raw = source.value(key) else { continue }
-                let origin = source.name(key)
-                guard let value = key.parse(raw) else {
-                    faulty.insert(key.name)
-                    problems.append(
-                        ConfigurationProblem(key: key.name, source: origin, message: key.complaint(about: raw)))
-                    continue
-                }
-                values[key.name] = value
-                origins[key.name] = origin
+            read(key, from: sources)
+        }
+        for namespace in namespaces {
+            for pattern in ConfigurationKey.patterns {
+                let key = pattern.setting(of: namespace)
+                values[key.name] = values[pattern.setting(of: ConfigurationKey.defaultNamespace).name]
+                read(key, from: sources)
             }
+        }
+    }
+
+    private mutating func read(_ key: ConfigurationKey, from sources: [ConfigurationSource]) {
+        for source in sources.reversed() {
+            guard let raw = source.value(key) else { continue }
+            let origin = source.name(key)
+            guard let value = key.parse(raw) else {
+                faulty.insert(key.name)
+                problems.append(ConfigurationProblem(key: key.name, source: origin, message: key.complaint(about: raw)))
+                continue
+            }
+            values[key.name] = value
+            origins[key.name] = origin
         }
     }
 

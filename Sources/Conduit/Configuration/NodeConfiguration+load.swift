@@ -50,6 +50,8 @@ extension NodeConfiguration {
         admin = Self.admin(values)
         logLevel = Logger.Level(rawValue: values.text("log.level")) ?? .info
         logFormat = LogFormat(rawValue: values.text("log.format")) ?? .auto
+        hub.rooms = Self.rooms(values)
+        cluster.rooms = hub.rooms
         shutdownTimeout = .milliseconds(values.milliseconds("shutdown.timeout"))
         Self.findContradictions(in: &values)
     }
@@ -105,6 +107,9 @@ extension NodeConfiguration {
         cluster.outboxBytes = values.integer("redis.outbox-bytes")
         cluster.outboxAgeMilliseconds = Int64(values.milliseconds("redis.outbox-age"))
         cluster.publishHoldMicroseconds = Int64(values.integer("redis.publish-hold-us"))
+        cluster.ringBytes = values.integer("redis.ring-bytes")
+        cluster.ringAgeMilliseconds = Int64(values.milliseconds("redis.ring-age"))
+        cluster.positionCheckMilliseconds = Int64(values.milliseconds("redis.position-check"))
         cluster.seriesLength = values.integer("cluster.series-length")
         cluster.eventsLength = values.integer("cluster.events-length")
         cluster.presenceEnabled = values.boolean("presence.enabled")
@@ -178,6 +183,7 @@ extension NodeConfiguration {
         findContradictionsOfTLS(in: &values)
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)
+        findContradictionsOfRooms(in: &values)
     }
 
     private static func findContradictionsOfTLS(in values: inout ConfigurationValues) {

@@ -1,0 +1,112 @@
+import ConduitCore
+import ConduitTesting
+import Synchronization
+
+/// Numbered messages from every node into several rooms, all the while, and what became of them at the other nodes.
+final class RoomTraffic: Sendable {
+    /// Messages that were published while nobody listened are repaired from their origin's ring, so nothing may be lost at
+    /// all. Switched off, only what is lost outside of the event fails a test.
+    static let repairsFromRings = true
+
+    /// What a receiver can say of one sender's messages in one room.
+    struct Verdict: CustomStringConvertible {
+        var received = 0
+        var reordered = 0
+        var doubled = 0
+        /// Numbers that never came.
+        var lost: Set<Int> = []
+        /// The same for each sender, receiver and room.
+        var losses: [String] = []
+
+        var description: String {
+            let all = losses.isEmpty ? "" : ": " + losses.joined(separator: ", ")
+            return "\(received) received, \(reordered) reordered, \(doubled) doubled, \(lost.count) numbers lost\(all)"
+        }
+    }
+
+    let nodes: [TestNode]
+    let rooms: [RoomName]
+    private let number = Atomic<Int>(0)
+    private let isOver = Atomic<Bool>(false)
+    private let task = Mutex<Task<Void, Never>?>(nil)
+
+    /// Every node joins every room.
+    init(_ nodes: [TestNode], rooms: [RoomName]) async throws {
+        self.nodes = nodes
+        self.rooms = rooms
+        for node in nodes {
+            for room in rooms { try node.join(room, "x") }
+        }
+        for node in nodes {
+            for room in rooms { try await node.waitForRoster(room, Set(nodes.map { "\($0.id).x" })) }
+        }
+    }
+
+    /// Begins, at about three hundred messages a second in each room from each node.
+    func start() {
+        let sender = Task { [self] in
+            while !isOver.load(ordering: .relaxed) {
+                let next = number.load(ordering: .relaxed)
+                for node in nodes {
+                    for room in rooms { node.broadcast(room, "{\"from\":\"\(node.id)\",\"n\":\(next)}") }
+                }
+                number.store(next + 1, ordering: .relaxed)
+                try? await Task.sleep(for: .milliseconds(3))
+            }
+        }
+        task.withLock { $0 = sender }
+    }
+
+    /// The number of the next message.
+    var next: Int { number.load(ordering: .relaxed) }
+
+    /// Waits until everybody has everybody's message of this number or a later one, in every room.
+    func reaches(_ number: Int, within limit: Duration = .seconds(40)) async throws {
+        try await eventually("message \(number) is everywhere", within: limit, poll: .milliseconds(50)) {
+            self.lines.allSatisfy { ($0.last ?? -1) >= number }
+        }
+    }
+
+    /// Ends and says what became of everything, together.
+    func stop() async throws -> Verdict {
+        isOver.store(true, ordering: .relaxed)
+        await task.withLock { $0 }?.value
+        let count = next
+        try await reaches(count - 1)
+        var sum = Verdict()
+        for line in lines {
+            sum.received += line.count
+            var highest = -1
+            for number in line {
+                if number < highest { sum.reordered += 1 }
+                highest = max(highest, number)
+            }
+            let unique = Set(line)
+            sum.doubled += line.count - unique.count
+            let lost = Set(0..<count).subtracting(unique)
+            if !lost.isEmpty { sum.losses.append("\(lost.count) of \(lost.min() ?? 0)...\(lost.max() ?? 0)") }
+            sum.lost.formUnion(lost)
+        }
+        return sum
+    }
+
+    /// The numbers that each node got from each other one in each room, in the order of arrival.
+    private var lines: [[Int]] {
+        nodes.flatMap { receiver -> [[Int]] in
+            var lines: [String: [Int]] = [:]
+            for entry in receiver.sink.received {
+                guard case .room(let room) = entry.kind, let (sender, number) = Self.read(entry.json) else { continue }
+                lines["\(room) \(sender)", default: []].append(number)
+            }
+            return nodes.filter { $0.id != receiver.id }.flatMap { sender in
+                rooms.map { lines["\($0) \(sender.id)"] ?? [] }
+            }
+        }
+    }
+
+    private static func read(_ json: String) -> (sender: String, number: Int)? {
+        let parts = json.split(separator: "\"")
+        guard parts.count == 7, let number = Int(parts[6].dropFirst().dropLast()) else { return nil }
+        return (String(parts[3]), number)
+    }
+}

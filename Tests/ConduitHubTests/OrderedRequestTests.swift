@@ -1,0 +1,178 @@
+import ConduitCore
+import ConduitWire
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import ConduitHub
+
+/// The shard's side of ordered rooms: what it tells the bridge and what it does with the answers.
+@Suite struct OrderedRequestTests {
+    private static func harness() throws -> ShardHarness {
+        var log = RoomPolicy()
+        log.mode = .ordered
+        var inbox = log
+        inbox.isInbox = true
+        var quiet = RoomPolicy()
+        quiet.publish = .nobody
+        var closed = RoomPolicy()
+        closed.publish = .members
+        var configuration = HubConfiguration()
+        configuration.roomsPerClient = 2
+        configuration.rooms = RoomPolicies(
+            namespaces: ["log": log, "inbox": inbox, "quiet": quiet, "closed": closed])
+        return try ShardHarness(configuration: configuration)
+    }
+
+    private static func admission(_ room: RoomName, _ offset: UInt64, _ replay: [UInt64] = []) -> OrderedAdmission {
+        OrderedAdmission(
+            room: room, epoch: "e", offset: offset, recovered: !replay.isEmpty,
+            replay: replay.map {
+                ServerMessage(json: ByteBuffer(string: #"{"type":"t","data":0,"room":"log:a"}"#), offset: $0)
+            })
+    }
+
+    private static func joins(_ harness: ShardHarness) -> [OrderedJoin] {
+        harness.relay.all.compactMap { if case .joinOrdered(let join) = $0 { join } else { nil } }
+    }
+
+    private static func words(_ harness: ShardHarness) -> [String] {
+        harness.relay.all.compactMap { event in
+            switch event {
+            case .admitted(let room, _): "admitted \(room)"
+            case .joinAbandoned(let room): "abandoned \(room)"
+            case .left(let room, _, _): "left \(room)"
+            default: nil
+            }
+        }
+    }
+
+    @Test func aJoinWaitsForItsPlaceInTheLog() throws {
+        let harness = try Self.harness()
+        let client = try harness.connect()
+        try client.queue(#"{"type":"join_room","id":1,"data":{"room":"log:a","recover":{"epoch":"e","offset":3}}}"#)
+        try client.send(#"{"type":"ping","id":2,"data":7}"#)
+        #expect(try client.events().isEmpty, "what follows the join waits for its answer")
+        let join = try #require(Self.joins(harness).first)
+        #expect(join.room.rawValue == "log:a" && join.recover == RecoveryPoint(epoch: "e", offset: 3))
+        // What comes before the admission is none of the client's.
+        harness.shards[0].perform([
+            .room(join.room, ServerMessage(json: ByteBuffer(string: #"{"type":"early"}"#), offset: 4)),
+            .admit(join.replyTo.client, Self.admission(join.room, 5, [4, 5]), join.replyTo.request),
+            .room(join.room, ServerMessage(json: ByteBuffer(string: #"{"type":"live"}"#), offset: 6)),
+        ])
+        harness.turn()
+        #expect(
+            try client.events().map(\.text) == [
+                #"{"type":"room_joined","data":{"room":"log:a","epoch":"e","offset":5,"recovered":true},"id":1}"#,
+                #"{"type":"t","data":0,"room":"log:a","offset":4}"#,
+                #"{"type":"t","data":0,"room":"log:a","offset":5}"#, #"{"type":"live","offset":6}"#,
+                #"{"type":"pong","data":{"timestamp":7},"id":2}"#,
+            ])
+        #expect(Self.words(harness) == ["admitted log:a"])
+        try client.send(#"{"type":"leave_room","data":{"room":"log:a"}}"#)
+        #expect(Self.words(harness) == ["admitted log:a", "left log:a"])
+    }
+
+    @Test func whoIsGoneOrOverALimitGivesTheRoomBack() throws {
+        let harness = try Self.harness()
+        let gone = try harness.connect()
+        try gone.send(#"{"type":"join_room","data":{"room":"log:a"}}"#)
+        let join = try #require(Self.joins(harness).first)
+        _ = try? gone.channel.finish()
+        harness.turn()
+        harness.shards[0].perform([.admit(join.replyTo.client, Self.admission(join.room, 1), nil)])
+        harness.turn()
+        #expect(Self.words(harness) == ["abandoned log:a"])
+        #expect(harness.shards[0].pendingJoins.isEmpty && !harness.shards[0].rooms.exists(join.room))
+
+        let full = try harness.connect()
+        try full.send(#"{"type":"join_room","data":{"room":"x"}}"#)
+        try full.send(#"{"type":"join_room","data":{"room":"y"}}"#)
+        try full.send(#"{"type":"join_room","id":9,"data":{"room":"log:a"}}"#)
+        let second = try #require(Self.joins(harness).last)
+        harness.shards[0].perform([
+            .admit(second.replyTo.client, Self.admission(second.room, 1), second.replyTo.request)
+        ])
+        harness.turn()
+        #expect(try full.events().last?.text.contains("limit_exceeded") == true)
+        #expect(Self.words(harness).last == "abandoned log:a")
+    }
+
+    @Test func aRefusedJoinIsAnsweredAndTheClientGoesOn() throws {
+        let harness = try Self.harness()
+        let client = try harness.connect()
+        try client.queue(#"{"type":"join_room","id":1,"data":{"room":"log:a"}}"#)
+        try client.send(#"{"type":"ping","data":1}"#)
+        let join = try #require(Self.joins(harness).first)
+        harness.shards[0].perform([
+            .refuseJoin(join.replyTo.client, join.room, RequestError(.unavailable, "no log"), join.replyTo.request)
+        ])
+        harness.turn()
+        let events = try client.events().map(\.text)
+        #expect(events.count == 2 && events[0].contains("unavailable") && events[1].contains("pong"))
+        #expect(Self.words(harness) == ["abandoned log:a"])
+    }
+
+    @Test func anOrderedBroadcastIsDeliveredByTheBusAndAnsweredByTheBridge() throws {
+        let harness = try Self.harness()
+        let client = try harness.connect()
+        try client.send(
+            #"{"type":"broadcast","id":"b","data":{"room":"log:a","type":"t","payload":[1],"key":"k","version":4,"#
+                + #""version_epoch":"v","exclude_self":true}}"#)
+        try client.send(#"{"type":"send","id":"s","data":{"user":"ann","type":"t","payload":2}}"#)
+        #expect(try client.events().isEmpty)
+        let published = harness.relay.all.compactMap {
+            if case .publishOrdered(let publish) = $0 { publish } else { nil }
+        }
+        try #require(published.count == 2)
+        #expect(String(buffer: published[0].json) == #"{"type":"t","data":[1],"room":"log:a"}"#)
+        #expect(published[0].key == "k" && published[0].version == 4 && published[0].versionEpoch == "v")
+        #expect(published[0].excluded == published[0].replyTo?.client && published[0].replyTo?.request != nil)
+        #expect(published[1].room.rawValue == "inbox:ann" && published[1].isInbox)
+        #expect(String(buffer: published[1].json) == #"{"type":"t","data":2,"room":"inbox:ann"}"#)
+    }
+
+    @Test func policiesSayWhoPublishesAndWhoReads() throws {
+        let harness = try Self.harness()
+        let client = try harness.connect(user: "bob")
+        try client.send(#"{"type":"broadcast","id":1,"data":{"room":"quiet:x","type":"t"}}"#)
+        try client.send(#"{"type":"broadcast","id":2,"data":{"room":"closed:x","type":"t"}}"#)
+        try client.send(#"{"type":"join_room","id":3,"data":{"room":"closed:x"}}"#)
+        try client.send(#"{"type":"broadcast","id":4,"data":{"room":"closed:x","type":"t"}}"#)
+        try client.send(#"{"type":"join_room","id":5,"data":{"room":"inbox:ann"}}"#)
+        try client.send(#"{"type":"history","id":6,"data":{"room":"inbox:ann"}}"#)
+        try client.send(#"{"type":"history","id":7,"data":{"room":"closed:x"}}"#)
+        try client.send(#"{"type":"history","id":8,"data":{"room":"log:x","since":{"epoch":"e"}}}"#)
+        let events = try client.events().map(\.text)
+        let expected = [
+            "permission_denied", "not_in_room", "room_joined", #""type":"t""#, "ack", "permission_denied",
+            "permission_denied", "bad_request", "bad_request",
+        ]
+        #expect(events.count == expected.count)
+        for (event, word) in zip(events, expected) { #expect(event.contains(word)) }
+    }
+
+    @Test func oneHistoryRequestAtATime() throws {
+        let harness = try Self.harness()
+        let client = try harness.connect()
+        try client.send(
+            #"{"type":"history","id":1,"data":{"room":"log:x","since":{"epoch":"e","offset":2},"limit":5}}"#)
+        try client.send(#"{"type":"history","id":2,"data":{"room":"log:x"}}"#)
+        #expect(try client.events().map(\.text).first?.contains("rate_limited") == true)
+        let queries = harness.relay.all.compactMap { if case .historyQuery(let query) = $0 { query } else { nil } }
+        let query = try #require(queries.first)
+        #expect(queries.count == 1 && query.limit == 5 && query.since == RecoveryPoint(epoch: "e", offset: 2))
+        let answer = EventEncoder.history(
+            query.room, epoch: "e", offset: 4, messages: [ByteBuffer(string: "{}"), ByteBuffer(string: "{}")],
+            id: query.replyTo.request)
+        harness.shards[0].perform([.historyReply(query.replyTo.client, answer)])
+        harness.turn()
+        #expect(
+            try client.events().map(\.text) == [
+                #"{"type":"history","data":{"room":"log:x","epoch":"e","offset":4,"messages":[{},{}]},"id":1}"#
+            ])
+        try client.send(#"{"type":"history","id":3,"data":{"room":"log:x"}}"#)
+        #expect(try client.events().isEmpty, "the next one may be asked")
+    }
+}

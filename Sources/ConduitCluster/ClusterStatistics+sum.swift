@@ -34,8 +34,6 @@ extension ClusterStatistics {
         unrecoverable &+= other.unrecoverable
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
-        healed &+= other.healed
-        unrecoverable &+= other.unrecoverable
         orderedPublished &+= other.orderedPublished
         orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions

@@ -52,7 +52,8 @@ extension TestNode {
     }
 
     func publish(
-        _ room: RoomName, _ texts: [String], by name: String = "publisher", keys: [String?] = [], excluded: String? = nil,
+        _ room: RoomName, _ texts: [String], by name: String = "publisher", keys: [String?] = [],
+        excluded: String? = nil,
         shard: Int = 0, isWaiting: Bool = true
     ) throws {
         let excluded = try excluded.map { try client($0) }

@@ -35,8 +35,6 @@ extension ClusterStatistics {
         relayGaps &+= other.relayGaps
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
-        healed &+= other.healed
-        unrecoverable &+= other.unrecoverable
         orderedPublished &+= other.orderedPublished
         orderedReceived &+= other.orderedReceived
         orderedDuplicates &+= other.orderedDuplicates

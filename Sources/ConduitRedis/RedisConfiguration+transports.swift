@@ -11,7 +11,12 @@ extension RedisConfiguration {
     /// Makes them, not started yet.
     package func makeTransports(eventLoop: any EventLoop, logger: Logger) -> Transports {
         switch topology {
-        case .single, .cluster:
+        case .cluster(let seeds):
+            let scout = RedisClusterScout(seeds: seeds, configuration: self, eventLoop: eventLoop, logger: logger)
+            return Transports(
+                commands: RedisClusterCommands(configuration: self, scout: scout, logger: logger),
+                subscriptions: RedisClusterSubscriptions(configuration: self, scout: scout, logger: logger))
+        case .single:
             return Transports(
                 commands: RedisLink(eventLoop: eventLoop, configuration: self, role: .commands, logger: logger),
                 subscriptions: RedisLink(
@@ -31,13 +36,19 @@ extension RedisConfiguration {
 
     /// Makes the one for commands alone.
     package func makeCommands(eventLoop: any EventLoop, logger: Logger) -> any RedisTransport {
-        guard case .sentinel(let master, let sentinels) = topology else {
+        switch topology {
+        case .single:
             return RedisLink(eventLoop: eventLoop, configuration: self, role: .commands, logger: logger)
+        case .cluster(let seeds):
+            let scout = RedisClusterScout(seeds: seeds, configuration: self, eventLoop: eventLoop, logger: logger)
+            return RedisClusterCommands(configuration: self, scout: scout, logger: logger)
+        case .sentinel(let master, let sentinels):
+            let watch = RedisSentinelWatch(
+                master: master, sentinels: sentinels, configuration: self, eventLoop: eventLoop, logger: logger)
+            let link = RedisLink(
+                eventLoop: eventLoop, configuration: self, role: .commands, locator: watch, logger: logger)
+            watch.serve(link)
+            return link
         }
-        let watch = RedisSentinelWatch(
-            master: master, sentinels: sentinels, configuration: self, eventLoop: eventLoop, logger: logger)
-        let link = RedisLink(eventLoop: eventLoop, configuration: self, role: .commands, locator: watch, logger: logger)
-        watch.serve(link)
-        return link
     }
 }

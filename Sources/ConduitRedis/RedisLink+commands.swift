@@ -1,3 +1,4 @@
+import Logging
 package import NIOCore
 
 // The verbs of a link, and how answers find the ones who wait for them.
@@ -98,6 +99,7 @@ extension RedisLink {
                 return nil
             case .answer(let completion)?:
                 completion?(Self.result(value))
+                if case .error(let text) = value { warnOfCluster(text) }
                 return Self.isDemoted(value) && machine.checksRole
                     ? RedisError(.connectionLost, "this Redis became a replica") : nil
             case .pong?, .subscribe?, .unsubscribe?, nil: break
@@ -158,6 +160,13 @@ extension RedisLink {
         case .published?, nil: break
         }
         return RedisError(.protocolViolation, "Redis answered what nobody asked")
+    }
+
+    /// Says it once when a URL for one server names one of a Cluster.
+    private func warnOfCluster(_ text: String) {
+        guard !isSharded, !hasWarnedOfCluster, text.hasPrefix("MOVED ") else { return }
+        hasWarnedOfCluster = true
+        logger.error("this Redis is part of a Cluster: its URL must begin with redis+cluster:// or rediss+cluster://")
     }
 
     private static func isDemoted(_ value: RedisValue) -> Bool {

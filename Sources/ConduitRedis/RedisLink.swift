@@ -65,7 +65,8 @@ package final class RedisLink {
     var machine: RedisLinkMachine
     var pending = RedisPendingReplies<Waiting>()
     var channel: (any Channel)?
-    private let logger: Logger
+    let logger: Logger
+    var hasWarnedOfCluster = false
     private let locator: (any RedisLocator)?
     private var handler: RedisChannelHandler?
     private var tlsContext: NIOSSLContext?

@@ -1,3 +1,4 @@
+import ConduitTelemetry
 import Logging
 import NIOCore
 
@@ -30,6 +31,8 @@ final class RedisSentinelWatch: RedisLocator {
     private var served: [WeakLink] = []
     private var timer: Scheduled<Void>?
     private var isClosed = false
+    private var hasWarned = false
+    private let logger: Logger
     /// The master as it is known now.
     private(set) var current: RedisConfiguration.Endpoint?
 
@@ -39,6 +42,7 @@ final class RedisSentinelWatch: RedisLocator {
     ) {
         self.eventLoop = eventLoop
         self.master = master
+        self.logger = logger
         self.interval = configuration.topologyInterval
         self.reports = Array(repeating: .awaited, count: sentinels.count)
         for endpoint in sentinels {
@@ -148,13 +152,22 @@ final class RedisSentinelWatch: RedisLocator {
             }
         }
         // What is known stays known while no Sentinel answers: the master itself may be well.
-        if let best { current = best.endpoint }
+        if let best {
+            if let current, current != best.endpoint {
+                logger.info("Sentinel names another master", metadata: [LogKey.address: "\(best.endpoint)"])
+            }
+            current = best.endpoint
+            hasWarned = false
+        }
         let answer: Result<RedisConfiguration.Endpoint, RedisError>
         if let current {
             answer = .success(current)
         } else if let failure, !isAwaited {
-            answer = .failure(
-                RedisError(.connectFailed, "no Sentinel names the master \(master)", underlying: failure.description))
+            let error = RedisError(
+                .connectFailed, "no Sentinel names the master \(master)", underlying: failure.description)
+            if !hasWarned { logger.warning("no master is known", metadata: [LogKey.error: "\(error)"]) }
+            hasWarned = true
+            answer = .failure(error)
         } else {
             return
         }

@@ -22,7 +22,7 @@ package final class RedisCluster: Sendable {
             let busPort = try await RedisServer.freePort()
             var options = options
             options.arguments += [
-                "--cluster-enabled", "yes", "--cluster-port", String(busPort), "--cluster-node-timeout", "1500",
+                "--cluster-enabled", "yes", "--cluster-port", String(busPort), "--cluster-node-timeout", "4000",
                 "--cluster-announce-ip", "127.0.0.1", "--repl-diskless-sync-delay", "0",
             ]
             if options.tls { options.arguments += ["--tls-cluster", "yes", "--tls-replication", "yes"] }
@@ -41,7 +41,9 @@ package final class RedisCluster: Sendable {
         }
         for (node, _) in nodes {
             try await eventually("a node knows the others") {
-                try await node.server.redisCLI("CLUSTER", "INFO").contains("cluster_known_nodes:\(nodes.count)\r")
+                // Lines end with CR LF, which is one character in Swift.
+                try await node.server.redisCLI("CLUSTER", "INFO").split(whereSeparator: \.isNewline)
+                    .contains("cluster_known_nodes:\(nodes.count)")
             }
         }
         for index in 0..<(masters * replicasEach) {

@@ -10,18 +10,21 @@ package final class RedisSentinel: Sendable {
         self.sentinels = sentinels
     }
 
-    package static func start(replicas: Int = 1) async throws -> RedisSentinel {
-        let master = try await RedisServer.start()
+    /// `users`, `sentinelUsers`: lines for `user` on the servers and on the Sentinels.
+    package static func start(
+        replicas: Int = 1, users: [String] = [], sentinelUsers: [String] = []
+    ) async throws -> RedisSentinel {
+        let master = try await RedisServer.start(RedisServer.Options(users: users))
         var servers = [master]
         for _ in 0..<replicas {
             let arguments = ["--replicaof", "127.0.0.1", String(master.port)]
-            servers.append(try await RedisServer.start(RedisServer.Options(arguments: arguments)))
+            servers.append(try await RedisServer.start(RedisServer.Options(users: users, arguments: arguments)))
         }
         // Or a replica waits for others before its first copy.
         try await master.redisCLI("CONFIG", "SET", "repl-diskless-sync-delay", "0")
         for server in servers { try await server.redisCLI("CONFIG", "SET", "repl-ping-replica-period", "1") }
         try await eventually("\(replicas) replicas follow") {
-            try await master.redisCLI("INFO", "replication").split(separator: "\n")
+            try await master.redisCLI("INFO", "replication").split(whereSeparator: \.isNewline)
                 .count { $0.contains("state=online") } == replicas
         }
         var sentinels: [RedisServer] = []
@@ -32,6 +35,7 @@ package final class RedisSentinel: Sendable {
                 "sentinel monitor \(name) 127.0.0.1 \(master.port) 2",
                 "sentinel down-after-milliseconds \(name) 700", "sentinel failover-timeout \(name) 4000",
             ]
+            options.configuration += sentinelUsers.map { "user \($0)" }
             sentinels.append(try await RedisServer.start(options))
         }
         let made = RedisSentinel(servers: servers, sentinels: sentinels)

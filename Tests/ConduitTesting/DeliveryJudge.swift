@@ -118,7 +118,8 @@ package struct DeliveryJudge: Sendable {
     /// A client's connection has ended; for fast rooms.
     package mutating func ended(_ membership: Int, at now: Int) { memberships[membership].endedAt = now }
 
-    package mutating func delivered(_ message: Message, to membership: Int, node: Int, offset: Int? = nil, at now: Int) {
+    package mutating func delivered(_ message: Message, to membership: Int, node: Int, offset: Int? = nil, at now: Int)
+    {
         guard publications[message] != nil else { return contradict("\(message) was delivered and never sent") }
         guard message.room == memberships[membership].room else {
             return contradict("\(message) was delivered to room \(memberships[membership].room)")

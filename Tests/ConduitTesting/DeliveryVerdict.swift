@@ -195,7 +195,8 @@ extension DeliveryJudge {
                 if let position, !wasTold {
                     if offset <= position {
                         verdict.reordered += 1
-                        verdict.example("\(who) got offset \(offset) after \(position) (\(message))", of: verdict.reordered)
+                        verdict.example(
+                            "\(who) got offset \(offset) after \(position) (\(message))", of: verdict.reordered)
                     } else if offset > position + 1 {
                         verdict.holes += offset - position - 1
                         verdict.example("\(who) got offset \(offset) after \(position) (\(message))", of: verdict.holes)

@@ -99,7 +99,8 @@ final class FaultPublisher {
     private func send(_ room: Int, _ publisher: Int, _ number: Int) {
         let id = "\(publisher):\(room):\(number)"
         let isOrdered = traffic.kinds[room] == .ordered
-        let padding = isOrdered || traffic.plan.padding == 0
+        let padding =
+            isOrdered || traffic.plan.padding == 0
             ? "" : ",\"pad\":\"" + String(repeating: "x", count: traffic.plan.padding) + "\""
         socket?.send(
             "{\"type\":\"broadcast\",\"id\":\"\(id)\",\"data\":{\"room\":\"\(traffic.roomNames[room])\",\"type\":\"t\","

@@ -95,7 +95,9 @@ struct FaultRun {
             }
         }
         let (isTrueAtLast, last) = await Self.firstTrue(within: .seconds(3)) { try await traffic.comparePresence() }
-        if isTrueAtLast == nil { result.failures.append("presence is wrong in the end: \(last.joined(separator: "; "))") }
+        if isTrueAtLast == nil {
+            result.failures.append("presence is wrong in the end: \(last.joined(separator: "; "))")
+        }
         // The nodes write their figures once a second.
         try await clock.sleep(for: .milliseconds(1_200))
         result.counters = try await cluster.counters()

@@ -72,6 +72,7 @@ final class NodeParts: Sendable {
         var cluster = configuration.cluster
         // One table for both, whoever made the configuration.
         cluster.rooms = configuration.hub.rooms
+        cluster.replayBytes = configuration.hub.pendingBytes / 2
         if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
         let bridge = BridgeRef(
             node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)

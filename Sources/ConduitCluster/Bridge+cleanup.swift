@@ -58,6 +58,7 @@ extension Bridge {
         newcomers.remove(gone)
         tracker.retire(gone)
         stopAsking(gone)
+        nodesGone &+= 1
         removeMembers(of: gone)
         expected.remove(gone)
         checkGreeted()

@@ -56,6 +56,7 @@ extension Bridge {
             catchUp.lost()
         } else {
             outbox.connectionLost()
+            orderedCommandsLost()
             lease.connectionLost()
             abandonAssertion()
         }

@@ -85,6 +85,10 @@ final class Bridge {
     /// Milliseconds in which this loop has worked.
     var awake: Int64 = 0
     var lastTick: Int64 = 0
+    /// Audits that are being answered.
+    var audits = 0
+    /// Nodes that have gone while this one was there.
+    var nodesGone: UInt64 = 0
     /// Rooms are to be told that they are live when nobody owes an answer.
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
@@ -306,7 +310,11 @@ final class Bridge {
             case .presenceQuery(let query): answer(query)
             case .publishOrdered(let publish): publishOrdered(publish)
             case .joinOrdered(let join): joinOrdered(join, shard: shard)
-            case .admitted(let room, let member): localJoined(member, room)
+            case .admitted(let room, let member):
+                let isFollowed = presence.follows(room)
+                localJoined(member, room)
+                // The subscription was confirmed before anybody was let in: nothing was followed then.
+                if !isFollowed, interest.isConfirmed(.room(room)) { requestSnapshot(room) }
             case .joinAbandoned(let room): joinAbandoned(room, shard: shard)
             case .historyQuery(let query): answer(query)
             }

@@ -27,6 +27,8 @@ package struct ClusterKeys: Sendable, Hashable {
     package func besideNodes(_ name: String) -> String { "\(prefix):\(name):{\(nodes)}" }
     /// string with the lease's expiry: which process holds a node's lease. An extension of the contract.
     package func holder(of node: NodeID) -> String { "\(prefix):holder:\(node)" }
+    /// list with an expiry: what the nodes have answered to an audit, in parts. An extension of the contract.
+    package func audit(_ request: UInt64) -> String { "\(prefix):audit:\(request)" }
     /// stream: a node's figures over time.
     package func series(of node: NodeID) -> String { "\(prefix):series:\(node)" }
     /// stream: what happened in the cluster.

@@ -29,12 +29,16 @@ extension ClusterStatistics {
         relayPublished &+= other.relayPublished
         relayReceived &+= other.relayReceived
         relayDropped.merge(other.relayDropped) { $0 &+ $1 }
+        relayExpected &+= other.relayExpected
+        relayArrived &+= other.relayArrived
+        relayEchoed &+= other.relayEchoed
         relayGaps &+= other.relayGaps
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
         healed &+= other.healed
         unrecoverable &+= other.unrecoverable
         orderedPublished &+= other.orderedPublished
+        orderedReceived &+= other.orderedReceived
         orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions
         presenceMembers += other.presenceMembers

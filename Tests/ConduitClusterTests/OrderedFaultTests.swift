@@ -121,10 +121,10 @@ private final class OrderedTraffic: Sendable {
         #expect(order.enumerated().allSatisfy { $1.hasSuffix(",\"offset\":\($0 + 1)}") })
         for node in nodes {
             #expect(try node.read(lobby, "m") == order, "\(node.id)")
-            #expect(texts(order).filter { $0.hasPrefix("\(node.id)-") } == acknowledged.filter { $0.hasPrefix("\(node.id)-") })
+            let isOwn = { (text: String) in text.hasPrefix("\(node.id)-") }
+            #expect(texts(order).filter(isOwn) == acknowledged.filter(isOwn))
             let statistics = await node.bridge.statistics()
             #expect(statistics.unrecoverable == 0)
-            print("ORDERED \(fault) \(node.id): read \(order.count) healed \(statistics.healed) dropped \(statistics.relayDropped)")
         }
         let start = try #require(try nodes[0].admission(lobby, "m"))
         let back = try await nodes[2].joinOrdered(lobby, "back", recover: start.position, shard: 1)
@@ -301,18 +301,20 @@ private final class OrderedTraffic: Sendable {
         try await RedisClient.withConnection(try RedisConfiguration(url: redis.url)) {
             _ = try await $0.send("PUBLISH", .string("conduit:room:{flood}"), .buffer(payload))
         }
-        try await eventually { a.sink.received(.room(flood)).count > 60_000 }
+        // Looked at seldom: there is much to look at.
+        let poll = Duration.milliseconds(200)
+        try await eventually(poll: poll) { a.sink.received(.room(flood)).count > 60_000 }
         try a.publish(lobby, (1...700).map { "\($0)" }, shard: 1)
-        try await a.hasRead(lobby, "other", 700)
+        try await a.hasRead(lobby, "other", 700, poll: poll)
         #expect(try a.read(lobby, "m").isEmpty)
         // Who joins on the busy shard waits until it stands where the others stand.
         try a.startJoining(lobby, "late")
         a.sink.unstick()
-        try await a.hasRead(lobby, "m", 700)
+        try await a.hasRead(lobby, "m", 700, poll: poll)
         #expect(try a.read(lobby, "m") == a.read(lobby, "other"))
-        try await eventually { try a.admission(lobby, "late")?.offset == 700 }
+        try await eventually(poll: poll) { try a.admission(lobby, "late")?.offset == 700 }
         try a.publish(lobby, ["701"], shard: 1)
-        try await a.hasRead(lobby, "m", 701)
+        try await a.hasRead(lobby, "m", 701, poll: poll)
         #expect(try a.read(lobby, "m").last == numbered("701", 701))
         #expect(await a.bridge.statistics().unrecoverable == 0)
     }

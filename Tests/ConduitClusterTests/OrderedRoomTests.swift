@@ -216,7 +216,8 @@ private struct ModelLog {
         }
         func endRead() {
             guard room.isReading else { return }
-            let page = pending ?? log.read(room.position, known: room.known, most: Int.random(in: 1...6, using: &random))
+            let page =
+                pending ?? log.read(room.position, known: room.known, most: Int.random(in: 1...6, using: &random))
             pending = nil
             let outcome = room.readAnswered(page, deliver: deliver)
             unrecoverable += outcome.unrecoverable

@@ -9,7 +9,7 @@ import Testing
 @testable import ConduitCluster
 
 /// The scripts of ordered rooms against a real Redis.
-@Suite struct OrderedScriptTests {
+@Suite(.serialized) struct OrderedScriptTests {
     private let keys = ClusterKeys(prefix: "t")
     private let lobby = RoomName(literal: "chat:{lobby}")
 
@@ -26,7 +26,8 @@ import Testing
         try await RedisClient.withConnection(try RedisConfiguration(url: server.url)) { try await body($0) }
     }
 
-    private func evaluate(_ script: ClusterScript, _ call: ScriptCall, _ redis: RedisClient) async throws -> RedisValue {
+    private func evaluate(_ script: ClusterScript, _ call: ScriptCall, _ redis: RedisClient) async throws -> RedisValue
+    {
         try await redis.send(
             ["EVAL", .string(script.text), .integer(Int64(call.keys.count))] + call.keys.map { .string($0) }
                 + call.arguments)
@@ -90,7 +91,8 @@ import Testing
             let big: UInt64 = 9_007_199_254_740_993
             let result = try await publish(
                 redis, message("a", version: 9), message("b", version: 10), message("c", version: 10),
-                message("d", version: 2), message("e", version: 2, line: "new"), message("f", version: big, line: "new"),
+                message("d", version: 2), message("e", version: 2, line: "new"),
+                message("f", version: big, line: "new"),
                 message("g", version: big - 1, line: "new"), message("h"))
             #expect(
                 result.verdicts == [
@@ -120,7 +122,8 @@ import Testing
             try await redis.send("DEL", .string(keys.log(of: lobby)))
             for offset in 1...40 as ClosedRange<Int64> {
                 try await redis.send(
-                    "XADD", .string(keys.log(of: lobby)), .string("\(offset)-0"), "t", .integer(old + offset), "d", "{}")
+                    "XADD", .string(keys.log(of: lobby)), .string("\(offset)-0"), "t", .integer(old + offset), "d", "{}"
+                )
             }
             try await redis.send("HSET", .string(keys.meta(of: lobby)), "o", "40", "c", "0")
             var policy = RoomPolicy()

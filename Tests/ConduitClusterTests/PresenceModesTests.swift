@@ -96,6 +96,8 @@ import Testing
         let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
         let lobby = try room("lobby")
         try b.join(lobby, "watch")
+        // What happens before b listens to the room is no news to it.
+        try await b.waitForRoster(lobby, ["b.watch"])
         func users(_ key: String) -> [String] {
             b.sink.observed(lobby, "presence_diff").filter { $0.contains("\"\(key)\":[\"u\"]") }
         }
@@ -113,12 +115,16 @@ import Testing
     @Test func aRosterThatWasThereIsNoNews() async throws {
         let redis = try await RedisServer.start()
         let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
+        let c = try await TestNode.start("c", redis)
         let lobby = try room("lobby")
+        try c.join(lobby, "witness")
+        try await c.waitForRoster(lobby, ["c.witness"])
         for number in 0..<200 { try a.join(lobby, "c\(number)", user: "u\(number)") }
-        try await a.waitForCount(lobby, 200)
+        // What c has heard of is said: nothing of it is still on its way.
+        try await c.waitForCount(lobby, 201)
         try b.join(lobby, "y", user: "u7")
         try await eventually {
-            b.sink.observed(lobby, "presence_diff").last?.contains("\"count\":201,\"users\":200") == true
+            b.sink.observed(lobby, "presence_diff").last?.contains("\"count\":202,\"users\":200") == true
         }
         let diffs = b.sink.observed(lobby, "presence_diff").joined()
         #expect(diffs.contains("b.y") && !diffs.contains("a.c"), "a joiner asks for those who are there")

@@ -82,12 +82,15 @@ public final class ConduitNode: Service {
     }
 
     /// Waits until the node has stopped.
+    ///
+    /// - Throws: ``NodeIDTaken`` when it had to stop because another running node has its id.
     public func run() async throws {
         await withTaskCancellationOrGracefulShutdownHandler {
             await parts.waitUntilStopped()
         } onCancelOrGracefulShutdown: {
             Task { await self.shutdown() }
         }
+        if let reason = parts.reason { throw reason }
     }
 
     /// Stops the node: no new clients, every client is closed with 3001, its members leave the rosters, Redis last.

@@ -25,6 +25,7 @@ final class NodeParts: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
     private let phase: PhaseCell
+    private let failure = Mutex<NodeIDTaken?>(nil)
     /// Completed when the node has stopped. Belongs to a loop of the singleton group, which outlives the node's own.
     private let stopped: EventLoopPromise<Void>
 
@@ -71,6 +72,7 @@ final class NodeParts: Sendable {
         var cluster = configuration.cluster
         // One table for both, whoever made the configuration.
         cluster.rooms = configuration.hub.rooms
+        cluster.replayBytes = configuration.hub.pendingBytes / 2
         if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
         let bridge = BridgeRef(
             node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)
@@ -84,9 +86,15 @@ final class NodeParts: Sendable {
             bridge.start(sink: hub)
             bridge.setState(.ready)
             phase.set(.open)
-            return NodeParts(
+            let parts = NodeParts(
                 configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin, httpPort: port,
                 group: group, phase: phase, logger: logger)
+            bridge.onConflict { [weak parts] conflict in
+                guard let parts else { return }
+                parts.failure.withLock { $0 = NodeIDTaken(conflict) }
+                Task { await parts.stop() }
+            }
+            return parts
         } catch {
             await gateway.stopAccepting()
             await hub.shutdown(within: .seconds(1))
@@ -110,6 +118,9 @@ final class NodeParts: Sendable {
     }
 
     func waitUntilStopped() async { try? await stopped.futureResult.get() }
+
+    /// Why it has stopped by itself.
+    var reason: NodeIDTaken? { failure.withLock { $0 } }
 
     /// Stops once, whoever asks and how often; returns when the node has stopped.
     func stop() async {

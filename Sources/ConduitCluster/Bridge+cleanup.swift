@@ -58,6 +58,7 @@ extension Bridge {
         newcomers.remove(gone)
         tracker.retire(gone)
         stopAsking(gone)
+        nodesGone &+= 1
         removeMembers(of: gone)
         expected.remove(gone)
         checkGreeted()
@@ -150,6 +151,7 @@ extension Bridge {
             writeMembers(of: room, set: [], remove: held.map(\.client)) { _ in }
             publishNow(.room(room), .presence, news)
         }
+        releaseIdentity()
         publishNow(.control, .nodeDown(node, .shutdown))
         event("node_down", ["lost", node.rawValue, "reason", "shutdown"])
         // Each key may live on another server: the last answer ends it.

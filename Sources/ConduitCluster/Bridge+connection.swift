@@ -19,6 +19,14 @@ extension Bridge {
         guard phase == .offline, let commands, let subscriptions, commands.isReady, subscriptions.isReady else {
             return
         }
+        // Before anything is written that could disturb another node.
+        identify { [weak self] in self?.linkIdentified() }
+    }
+
+    private func linkIdentified() {
+        guard phase == .offline, let commands, let subscriptions, commands.isReady, subscriptions.isReady else {
+            return
+        }
         phase = .subscribing
         subscribingSince = now
         loadScripts()
@@ -48,6 +56,8 @@ extension Bridge {
             catchUp.lost()
         } else {
             outbox.connectionLost()
+            orderedCommandsLost()
+            lease.connectionLost()
             abandonAssertion()
         }
         if phase != .offline, subscriptions?.isReady == true {

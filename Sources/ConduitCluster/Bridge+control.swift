@@ -42,6 +42,7 @@ extension Bridge {
             guard reason == .lost || gone == origin else { return drop(RelayDrop.badEntry) }
             nodeIsDown(gone, reason)
         case .repair(let request): answer(request, for: origin)
+        case .audit(let request): answer(request)
         case .repaired, .repairEnd: break
         case .delivered(let request, let count):
             if let finished = sends.answered(request, count: Int(count)) { finish(finished) }

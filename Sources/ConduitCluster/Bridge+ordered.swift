@@ -58,8 +58,14 @@ extension Bridge {
 
     /// What this node has seen of a room, as a member or as a publisher.
     func known(of room: RoomName) -> [RecoveryPoint] {
-        if let followed = ordered[room]?.known, !followed.isEmpty { return followed }
-        return orderedPublishes.position(of: room).map { [$0] } ?? []
+        let followed = ordered[room]?.known ?? []
+        return orderedPublishes.position(of: room).map { followed + [$0] } ?? followed
+    }
+
+    /// The connection for commands is gone, and what was under way has been refused: so is what waits behind it.
+    func orderedCommandsLost() {
+        let text = "the room is ordered and its log can't be reached"
+        refuse(orderedPublishes.removeWaiting(), RelayDrop.orderedUnavailable, text)
     }
 
     static func newEpoch() -> String {

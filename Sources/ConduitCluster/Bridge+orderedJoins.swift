@@ -16,7 +16,7 @@ extension Bridge {
         guard (0..<InterestTable.maximumShards).contains(shard) else { return }
         let topic = BusTopic.room(join.room)
         interest.joined(topic, shard: shard)
-        guard let commands, commands.isReady, phase != .offline, orderedJoins.add(join, now: now) else {
+        guard let commands, commands.isReady, orderedJoins.add(join, now: now) else {
             return refuse(join)
         }
         if !ordered.contains(join.room) {

@@ -29,7 +29,8 @@ extension Bridge {
 
     /// Nobody of this node is interested any more.
     func forgetOrdered(_ room: RoomName) {
-        guard ordered.contains(room) else { return }
+        guard let state = ordered[room] else { return }
+        if let position = state.position { orderedPublishes.learned(position, of: room) }
         ordered.close(room)
         orderedLag.removeAll(of: room)
         for waiting in orderedJoins.removeAll(of: room) { refuse(waiting.join) }
@@ -47,9 +48,7 @@ extension Bridge {
         guard let batch = OrderedBatch(envelope), batch.messages.allSatisfy({ $0.json.isEnvelope }) else {
             return drop(RelayDrop.badEntry)
         }
-        let count = batch.messages.count
-        if envelope.origin != node { counters.relayReceived += UInt64(count) }
-        handedOff.append((envelope.sentAt, count))
+        if envelope.origin != node { handedOff.append((envelope.sentAt, batch.messages.count)) }
         let mask = interest.shards(of: topic)
         let outcome = updateOrdered(room) { state in
             state.received(batch) { self.deliver($0, epoch: $1, to: room, mask) }
@@ -59,6 +58,7 @@ extension Bridge {
 
     /// Gives a message to the members of this node: one frame for all.
     private func deliver(_ message: OrderedMessage, epoch: String, to room: RoomName, _ mask: UInt64) {
+        counters.orderedReceived += 1
         let frame = ServerMessage(json: message.json, offset: message.offset)
         orderedJoins.delivered(frame, offset: message.offset, epoch: epoch, to: room)
         var mask = mask

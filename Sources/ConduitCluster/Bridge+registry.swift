@@ -30,7 +30,8 @@ extension Bridge {
     /// Each heartbeat: renew the lease, prove that the subscriptions are alive, ask the hub for newer figures.
     func heartbeat() {
         refreshFigures()
-        guard let commands, commands.isReady, phase != .closed, !isLeaving else { return }
+        guard let commands, commands.isReady, phase != .closed, !isLeaving, lease.isHeld else { return }
+        renewIdentity()
         probe()
         writeFigures()
         let sent = NIODeadline.now()
@@ -79,6 +80,7 @@ extension Bridge {
             case .vanished(let gone):
                 tracker.retire(gone)
                 stopAsking(gone)
+                nodesGone &+= 1
                 removeMembers(of: gone)
                 expected.remove(gone)
                 checkGreeted()
@@ -161,6 +163,8 @@ extension Bridge {
             ("relay_published", own.relayPublished), ("relay_received", own.relayReceived),
             ("relay_dropped", own.relayDropped.values.reduce(0, +)), ("relay_gaps", own.relayGaps),
             ("healed", own.healed), ("unrecoverable", own.unrecoverable),
+            ("relay_expected", own.relayExpected), ("relay_arrived", own.relayArrived),
+            ("relay_echoed", own.relayEchoed), ("relay_duplicates", own.relayDuplicates),
             ("cpu_percent", UInt64(max(0, figures.cpuPercent.rounded()))),
             ("rss_bytes", figures.process.residentBytes), ("fds", UInt64(max(0, figures.process.openDescriptors))),
         ]

@@ -83,8 +83,9 @@ extension Bridge {
         case .success(let value):
             guard let entry = outbox.answered() else { return }
             counters.relayPublished += UInt64(entry.messages)
+            let receivers = Int(clamping: value.integer ?? 0)
+            counters.relayExpected &+= UInt64(entry.messages) &* UInt64(max(0, receivers))
             if !entry.requests.isEmpty {
-                let receivers = Int(clamping: value.integer ?? 0)
                 for request in entry.requests {
                     if let finished = sends.published(request, receivers: receivers) { finish(finished) }
                 }
@@ -133,7 +134,10 @@ extension Bridge {
 extension Bridge {
     func received(_ channel: ByteBuffer, _ payload: ByteBuffer) {
         // What this node has said in a room of its own: its members have had it.
-        if ownMark.isBroadcast(payload) { return }
+        if ownMark.isBroadcast(payload) {
+            counters.relayEchoed &+= UInt64(ownMark.count(of: payload))
+            return
+        }
         needsFlush()
         guard let topic = channels.topic(of: channel) else { return drop(RelayDrop.badChannel) }
         let envelope: NodeEnvelope
@@ -147,6 +151,7 @@ extension Bridge {
         guard envelope.origin != node else { return receivedOwn(topic, envelope) }
         let count = UInt64(envelope.entries.count)
         let mask = interest.shards(of: topic)
+        if envelope.sequence > 0 { counters.relayArrived &+= count }
         // Number 0 is for what isn't counted.
         if envelope.sequence > 0, mask != 0 || counts(topic) {
             if catchUp.isActive, waits(topic, envelope, bytes: payload.readableBytes) { return }
@@ -194,6 +199,7 @@ extension Bridge {
         }
         switch envelope.kind {
         case .send:
+            counters.relayEchoed &+= UInt64(envelope.entries.count)
             for entry in envelope.entries {
                 guard let send = NodeSend(entry), send.request != 0 else { continue }
                 if let finished = sends.answered(send.request, count: 0) { finish(finished) }

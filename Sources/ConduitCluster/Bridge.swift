@@ -85,6 +85,10 @@ final class Bridge {
     /// Milliseconds in which this loop has worked.
     var awake: Int64 = 0
     var lastTick: Int64 = 0
+    /// Audits that are being answered.
+    var audits = 0
+    /// Nodes that have gone while this one was there.
+    var nodesGone: UInt64 = 0
     /// Rooms are to be told that they are live when nobody owes an answer.
     var owesLive = false
     var handedOff: [(sentAt: Int64, messages: Int)] = []
@@ -133,6 +137,12 @@ final class Bridge {
     var figures = NodeFigures()
     var nodeState = NodeState.starting
     var registered = false
+    /// Whether this process may go by the node's id.
+    var lease = LeaseClaim()
+    var isIdentifying = false
+    var toldWaiting = false
+    /// Another running node goes by the same id: called once, before the bridge ends.
+    var onConflict: ((NodeIDConflict) -> Void)?
     /// The traces of this node are being removed: nothing may renew them.
     var isLeaving = false
     var swept = false
@@ -238,7 +248,9 @@ final class Bridge {
         // A Redis that isn't there at the start is the same as one that went away.
         eventLoop.assumeIsolated().scheduleTask(in: .seconds(2)) { [weak self] in
             guard let self, self.status.value == .connecting else { return }
-            self.logger.warning("Redis is not reached; this node works alone until it is")
+            if !self.toldWaiting {
+                self.logger.warning("Redis is not reached; this node works alone until it is")
+            }
             self.degraded()
         }
     }
@@ -298,7 +310,11 @@ final class Bridge {
             case .presenceQuery(let query): answer(query)
             case .publishOrdered(let publish): publishOrdered(publish)
             case .joinOrdered(let join): joinOrdered(join, shard: shard)
-            case .admitted(let room, let member): localJoined(member, room)
+            case .admitted(let room, let member):
+                let isFollowed = presence.follows(room)
+                localJoined(member, room)
+                // The subscription was confirmed before anybody was let in: nothing was followed then.
+                if !isFollowed, interest.isConfirmed(.room(room)) { requestSnapshot(room) }
             case .joinAbandoned(let room): joinAbandoned(room, shard: shard)
             case .historyQuery(let query): answer(query)
             }
@@ -351,6 +367,7 @@ final class Bridge {
         for (reason, count) in bounded where count > 0 { result.relayDropped[reason] = count }
         result.subscriptions = phase == .alone ? 0 : interest.count
         result.presenceMembers = presence.memberCount
+        result.presenceRepaired = care.repaired
         result.outboxBytes = outbox.bytes
         result.nodes = directory.living.count + 1
         let connections = (commands?.connections ?? 0, subscriptions?.connections ?? 0)

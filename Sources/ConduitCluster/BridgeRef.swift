@@ -5,6 +5,7 @@ import ConduitTelemetry
 import ConduitWire
 package import Logging
 package import NIOCore
+import Synchronization
 
 /// The Sendable door to a node's bridges: takes the shards' events and the few verbs of administration.
 ///
@@ -23,6 +24,7 @@ package final class BridgeRef: HubRelay {
     private let bridges: NIOLoopBoundBox<[Bridge]?>
     private let cells: [StatusCell]
     private let owed = OwedEvents()
+    private let conflicts = Mutex(Conflicts())
     private let logger: Logger
 
     package init(node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, logger: Logger) {
@@ -53,10 +55,37 @@ package final class BridgeRef: HubRelay {
             }
             bridges.value = made
             for bridge in made {
+                bridge.onConflict = { [weak self] in self?.found($0) }
                 if made.count > 1 { bridge.nodeStatistics = { [bridges] in Self.statistics(bridges.value) } }
                 bridge.start()
             }
         }
+    }
+
+    private struct Conflicts {
+        var first: NodeIDConflict?
+        var handler: (@Sendable (NodeIDConflict) -> Void)?
+    }
+
+    /// Calls `body` when another running node goes by this node's id: then the bridges have ended, and the node must.
+    package func onConflict(_ body: @escaping @Sendable (NodeIDConflict) -> Void) {
+        let conflict = conflicts.withLock { conflicts in
+            conflicts.handler = body
+            return conflicts.first
+        }
+        if let conflict { body(conflict) }
+    }
+
+    private func found(_ conflict: NodeIDConflict) {
+        let handler = conflicts.withLock { conflicts -> (@Sendable (NodeIDConflict) -> Void)? in
+            guard conflicts.first == nil else { return nil }
+            conflicts.first = conflict
+            return conflicts.handler
+        }
+        for bridge in bridges.value ?? [] where bridge.phase != .closed {
+            bridge.close(eventLoop.makePromise(of: Void.self))
+        }
+        handler?(conflict)
     }
 
     /// Does something with one bridge, on the loop, and doesn't wait.

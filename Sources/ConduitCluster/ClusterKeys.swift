@@ -25,6 +25,10 @@ package struct ClusterKeys: Sendable, Hashable {
     package func claim(of node: NodeID) -> String { besideNodes("claim") + ":\(node)" }
     /// A key in the slot of ``nodes``, for scripts that need both: the whole name of that key is this one's hash tag.
     package func besideNodes(_ name: String) -> String { "\(prefix):\(name):{\(nodes)}" }
+    /// string with the lease's expiry: which process holds a node's lease. An extension of the contract.
+    package func holder(of node: NodeID) -> String { "\(prefix):holder:\(node)" }
+    /// list with an expiry: what the nodes have answered to an audit, in parts. An extension of the contract.
+    package func audit(_ request: UInt64) -> String { "\(prefix):audit:\(request)" }
     /// stream: a node's figures over time.
     package func series(of node: NodeID) -> String { "\(prefix):series:\(node)" }
     /// stream: what happened in the cluster.

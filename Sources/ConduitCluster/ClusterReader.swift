@@ -1,6 +1,8 @@
 package import ConduitCore
 package import ConduitRedis
+import ConduitTelemetry
 import ConduitWire
+import NIOCore
 
 /// One node as its own entry in Redis shows it.
 package struct NodeRow: Sendable, Hashable {
@@ -21,6 +23,17 @@ package struct NodeRow: Sendable, Hashable {
     package var state: String { fields["state"] ?? "lost" }
     /// A figure by its name in redis.md.
     package func number(_ name: String) -> Int64? { fields[name].flatMap { Int64($0) } }
+}
+
+/// A place in the log of an ordered room.
+package struct LogPosition: Sendable, Hashable {
+    package let epoch: String
+    package let offset: UInt64
+
+    package init(epoch: String, offset: UInt64) {
+        self.epoch = epoch
+        self.offset = offset
+    }
 }
 
 /// Reads a cluster from Redis alone, over any connection; no node need run.
@@ -93,5 +106,44 @@ package struct ClusterReader: Sendable {
             cursor = next
         } while cursor != "0"
         return members.values.sorted { $0.client.rawValue < $1.client.rawValue }
+    }
+
+    // MARK: Audit
+
+    /// Asks all nodes for their counts; returns the number of the request.
+    package func askAudit(every: UInt32, room: RoomName?) async throws -> UInt64 {
+        // Readable by every program, JavaScript's too.
+        let request = AuditRequest(request: UInt64.random(in: 1..<(1 << 53)), every: every, room: room)
+        var writer = NodeEnvelopeWriter()
+        writer.append { ControlMessage.audit(request).write(to: &$0) }
+        guard let asker = NodeID("conduit-audit") else { return request.request }
+        let payload = writer.finish(
+            kind: .control, origin: asker, incarnation: 0, sequence: 0, startsRun: false,
+            sentAt: WallClock.microseconds)
+        try await client.send("PUBLISH", .string(keys.channel(.control)), .buffer(payload))
+        return request.request
+    }
+
+    /// The parts of the answers that have come so far, JSON each.
+    package func auditParts(of request: UInt64) async throws -> [[UInt8]] {
+        let parts = try await client.send("LRANGE", .string(keys.audit(request)), "0", "-1").array ?? []
+        return parts.compactMap { $0.bytes.map { Array($0.readableBytesView) } }
+    }
+
+    /// Where the logs of ordered rooms end, by the rooms' names.
+    package func logTops(of rooms: [RoomName]) async throws -> [String: LogPosition] {
+        var tops: [String: LogPosition] = [:]
+        for room in rooms {
+            let fields = try await client.send("HMGET", .string(keys.meta(of: room)), "e", "o").array ?? []
+            guard fields.count == 2, let epoch = fields[0].string else { continue }
+            let offset = fields[1].string.flatMap(UInt64.init) ?? 0
+            tops[room.rawValue] = LogPosition(epoch: epoch, offset: offset)
+        }
+        return tops
+    }
+
+    /// The answers aren't needed any more.
+    package func forgetAudit(_ request: UInt64) async throws {
+        try await client.send("DEL", .string(keys.audit(request)))
     }
 }

@@ -57,5 +57,25 @@ struct ClusterScript {
             return struck
             """)
 
-    static let all = [members, heartbeat, claim, strikeOff, orderedPublish, orderedRead]
+    /// Renews this process's lease, unless another process holds it: then its text is returned, else nothing.
+    /// KEYS: the lease's holder. ARGV: incarnation, own text (begins with the incarnation and a space), lease ms.
+    static let identify = ClusterScript(
+        name: "identify",
+        text: """
+            local holder = redis.call('GET', KEYS[1])
+            if holder and string.match(holder, '^(%d+) ') ~= ARGV[1] then return holder end
+            redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+            return false
+            """)
+
+    /// Gives this process's lease back. KEYS: the lease's holder. ARGV: incarnation.
+    static let release = ClusterScript(
+        name: "release",
+        text: """
+            local holder = redis.call('GET', KEYS[1])
+            if holder and string.match(holder, '^(%d+) ') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+            return 0
+            """)
+
+    static let all = [members, heartbeat, claim, strikeOff, identify, release, orderedPublish, orderedRead]
 }

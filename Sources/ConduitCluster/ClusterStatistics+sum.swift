@@ -29,15 +29,18 @@ extension ClusterStatistics {
         relayPublished &+= other.relayPublished
         relayReceived &+= other.relayReceived
         relayDropped.merge(other.relayDropped) { $0 &+ $1 }
+        relayExpected &+= other.relayExpected
+        relayArrived &+= other.relayArrived
+        relayEchoed &+= other.relayEchoed
         relayGaps &+= other.relayGaps
-        healed &+= other.healed
-        unrecoverable &+= other.unrecoverable
         relayDuplicates &+= other.relayDuplicates
         channelsMoved &+= other.channelsMoved
         orderedPublished &+= other.orderedPublished
+        orderedReceived &+= other.orderedReceived
         orderedDuplicates &+= other.orderedDuplicates
         subscriptions += other.subscriptions
         presenceMembers += other.presenceMembers
+        presenceRepaired &+= other.presenceRepaired
         redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)
         reconnects &+= other.reconnects
         outboxBytes += other.outboxBytes

@@ -65,6 +65,12 @@ package struct ClusterStatistics: Sendable {
     package var relayReceived: UInt64 = 0
     /// Messages that were not relayed or not delivered, by reason.
     package var relayDropped: [String: UInt64] = [:]
+    /// Numbered messages times the connections that Redis says got them, this node's own among them.
+    package var relayExpected: UInt64 = 0
+    /// Numbered messages of other nodes that arrived, whatever became of them.
+    package var relayArrived: UInt64 = 0
+    /// This node's own numbered messages that came back to it.
+    package var relayEchoed: UInt64 = 0
     /// Messages of other nodes that were found missing, whether they came after all or not.
     package var relayGaps: UInt64 = 0
     /// Messages that were missing and were delivered after all.
@@ -77,12 +83,16 @@ package struct ClusterStatistics: Sendable {
     package var channelsMoved: UInt64 = 0
     /// Messages of this node that the logs of ordered rooms have taken.
     package var orderedPublished: UInt64 = 0
+    /// Messages of ordered rooms that this node's members got, each counted once, whoever published it.
+    package var orderedReceived: UInt64 = 0
     /// Messages of ordered rooms that came again and were dropped.
     package var orderedDuplicates: UInt64 = 0
     /// Channels that this node listens to.
     package var subscriptions = 0
     /// Members of all rosters that this node keeps.
     package var presenceMembers = 0
+    /// Mistakes in rosters that were found and put right, in Redis or here.
+    package var presenceRepaired: UInt64 = 0
     /// Last round trip of a heartbeat, in microseconds.
     package var redisRoundTripMicroseconds: Int64 = 0
     /// Links that were made again.

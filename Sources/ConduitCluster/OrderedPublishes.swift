@@ -83,6 +83,20 @@ struct OrderedPublishes {
         ready.append(room)
     }
 
+    /// Takes out everything that isn't under way.
+    mutating func removeWaiting() -> [OrderedPublish] {
+        guard count > 0 else { return [] }
+        var removed: [OrderedPublish] = []
+        for (room, queue) in queues {
+            removed += queue.waiting
+            queues[room] = queue.isUnderWay ? Queue(isUnderWay: true) : nil
+        }
+        ready.removeAll()
+        count -= removed.count
+        bytes -= removed.reduce(0) { $0 + Self.weight($1) }
+        return removed
+    }
+
     // MARK: Positions
 
     /// What is known of a room that this node doesn't follow.

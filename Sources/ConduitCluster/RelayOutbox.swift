@@ -29,6 +29,8 @@ struct RelayOutbox {
     private var returned = CircularBuffer<Entry>()
     private var retryAt: Int64 = 0
     private var publishBytes = 0
+    /// Messages that are sent and not answered, or not sent.
+    private(set) var messages = 0
     /// Bytes of everything that is here.
     var bytes: Int { publishBytes + collected.bytes }
     /// Messages that gave way to newer ones.
@@ -66,6 +68,7 @@ struct RelayOutbox {
             channel: channel, payload: payload, messages: messages, requests: requests, time: now, number: number)
         while publishBytes + entry.bytes > byteLimit, let old = waiting.popFirst() {
             publishBytes -= old.bytes
+            self.messages -= old.messages
             droppedForBytes += UInt64(old.messages)
         }
         guard publishBytes + entry.bytes <= byteLimit else {
@@ -73,6 +76,7 @@ struct RelayOutbox {
             return
         }
         publishBytes += entry.bytes
+        self.messages += messages
         waiting.append(entry)
     }
 
@@ -92,6 +96,7 @@ struct RelayOutbox {
     mutating func answered() -> Entry? {
         guard let entry = flight.popFirst() else { return nil }
         publishBytes -= entry.bytes
+        messages -= entry.messages
         return entry
     }
 
@@ -118,6 +123,7 @@ struct RelayOutbox {
         while let oldest = waiting.first, now - oldest.time > ageLimit {
             waiting.removeFirst()
             publishBytes -= oldest.bytes
+            messages -= oldest.messages
             droppedForAge += UInt64(oldest.messages)
         }
     }

@@ -11,7 +11,8 @@ struct ConduitCommand: AsyncParsableCommand {
             configuration.
             """,
         subcommands: [
-            ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, PublishCommand.self,
+            ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, AuditCommand.self,
+            PublishCommand.self,
             HealthCommand.self, BenchCommand.self, VersionCommand.self,
         ],
         defaultSubcommand: ServeCommand.self)

@@ -56,7 +56,11 @@ struct ServeCommand: AsyncParsableCommand {
             }
         }
         defer { stopper.cancel() }
-        try await group.run()
+        do {
+            try await group.run()
+        } catch let error as NodeIDTaken {
+            throw CommandExit.failure(CommandExit.configuration, ["\(error)"])
+        }
     }
 
     /// What an operator wants to know first: where to connect, who may, and which cluster this is.

@@ -86,6 +86,9 @@ package struct SequenceTracker: Sendable {
         origins.compactMap { topic, nodes in nodes[origin].map { (topic, $0) } }
     }
 
+    /// All channels that are remembered.
+    package var topics: some Collection<BusTopic> { origins.keys }
+
     /// Nodes that are known in a channel.
     package func origins(of topic: BusTopic) -> [NodeID: Position] { origins[topic] ?? [:] }
 

@@ -62,10 +62,36 @@ public enum MetricName {
         "conduit_relay_dropped_total", .counter, "Messages that could not be relayed, by reason.")
     /// Holes in sequences.
     public static let relayGaps = Metric(
-        "conduit_relay_gaps_total", .counter, "Messages of other nodes that never arrived, by their sequence numbers.")
+        "conduit_relay_gaps_total", .counter,
+        "Messages of other nodes that were found missing, by their sequence numbers: healed and unrecoverable ones.")
+    /// Holes that were filled.
+    public static let relayHealed = Metric(
+        "conduit_relay_healed_total", .counter, "Messages that were missing and were delivered after all.")
+    /// Holes that stay.
+    public static let relayUnrecoverable = Metric(
+        "conduit_relay_unrecoverable_total", .counter, "Messages that were missing and are lost.")
+    /// Receptions that Redis promised.
+    public static let relayExpected = Metric(
+        "conduit_relay_expected_total", .counter,
+        "Published messages times the connections that got them, by Redis's answers.")
+    /// Receptions.
+    public static let relayArrived = Metric(
+        "conduit_relay_arrived_total", .counter, "Messages of other nodes that arrived, whatever became of them.")
+    /// Receptions of own messages.
+    public static let relayEchoed = Metric(
+        "conduit_relay_echoed_total", .counter, "Own messages that came back from Redis.")
     /// Came twice.
     public static let relayDuplicates = Metric(
         "conduit_relay_duplicates_total", .counter, "Messages of other nodes that came twice and were dropped.")
+    /// Stored by the logs of ordered rooms.
+    public static let orderedPublished = Metric(
+        "conduit_ordered_published_total", .counter, "Messages that the logs of ordered rooms took from this node.")
+    /// Messages of ordered rooms that this node's members got.
+    public static let orderedReceived = Metric(
+        "conduit_ordered_received_total", .counter, "Messages of ordered rooms handed to members, whoever published.")
+    /// Messages of ordered rooms that came again.
+    public static let orderedDuplicates = Metric(
+        "conduit_ordered_duplicates_total", .counter, "Messages of ordered rooms that came twice and were dropped.")
     /// Time between nodes.
     public static let relayLatency = Metric(
         "conduit_relay_seconds", .histogram, "From publishing on another node to delivery on this one.")
@@ -74,6 +100,10 @@ public enum MetricName {
     /// Members in rosters.
     public static let presenceMembers = Metric(
         "conduit_presence_members", .gauge, "Members in the rosters that this node keeps, all nodes together.")
+    /// Rosters put right.
+    public static let presenceRepaired = Metric(
+        "conduit_presence_repaired_total", .counter,
+        "Mistakes in rosters that were found and put right, in Redis or on this node.")
     /// Redis round trip.
     public static let redisRoundTrip = Metric(
         "conduit_redis_round_trip_seconds", .gauge, "Last round trip of a command to Redis.")
@@ -99,8 +129,9 @@ public enum MetricName {
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
-        relayDropped, relayGaps, relayDuplicates, relayLatency, subscriptions, presenceMembers, redisRoundTrip,
-        redisReconnects,
-        outboxBytes, clusterNodes, processCPU, processMemory, processDescriptors, processMaxDescriptors,
+        relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed,
+        relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
+        presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, processCPU,
+        processMemory, processDescriptors, processMaxDescriptors,
     ]
 }

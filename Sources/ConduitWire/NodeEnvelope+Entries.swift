@@ -101,7 +101,8 @@ package enum PresenceNews: Sendable, Hashable {
 /// for 5 (disconnect) 2 bytes close code, 1 byte target (1 user, 2 client), 1 byte length and the target,
 /// for 6 (give me what I missed) see ``RepairRequest``,
 /// for 7 (a part of it) see ``RepairedMessage``,
-/// for 8 (that was all) see ``RepairEnd``.
+/// for 8 (that was all) see ``RepairEnd``,
+/// for 9 (tell your counts) see ``AuditRequest``.
 package enum ControlMessage: Sendable, Hashable {
     /// Why a node is down.
     package enum DownReason: UInt8, Sendable, Hashable {
@@ -123,6 +124,7 @@ package enum ControlMessage: Sendable, Hashable {
     case repair(RepairRequest)
     case repaired(RepairedMessage)
     case repairEnd(RepairEnd)
+    case audit(AuditRequest)
 
     /// Reads an entry; `nil` for anything malformed.
     package init?(_ entry: ByteBuffer) {
@@ -161,6 +163,9 @@ package enum ControlMessage: Sendable, Hashable {
         case 8:
             guard let end = RepairEnd(&buffer) else { return nil }
             self = .repairEnd(end)
+        case 9:
+            guard let request = AuditRequest(&buffer) else { return nil }
+            self = .audit(request)
         default: return nil
         }
         guard buffer.readableBytes == 0 else { return nil }
@@ -199,6 +204,9 @@ package enum ControlMessage: Sendable, Hashable {
         case .repairEnd(let end):
             buffer.writeInteger(8 as UInt8)
             end.write(to: &buffer)
+        case .audit(let request):
+            buffer.writeInteger(9 as UInt8)
+            request.write(to: &buffer)
         }
     }
 }

@@ -151,6 +151,17 @@ package struct NodeEnvelopeMark: Sendable {
         else { return false }
         return payload.getSlice(at: start + 3, length: origin.readableBytes) == origin
     }
+
+    /// How many entries such a broadcast has: only their lengths are read.
+    package func count(of payload: ByteBuffer) -> Int {
+        var position = payload.readerIndex + 3 + origin.readableBytes + 16
+        var count = 0
+        while let length = payload.getInteger(at: position, as: UInt32.self) {
+            position += 4 + Int(length)
+            count += 1
+        }
+        return count
+    }
 }
 
 /// Collects the entries of one PUBLISH, behind a space into which the header is written last: the payload is one

@@ -9,7 +9,7 @@ import Testing
 @testable import ConduitCluster
 
 /// The scripts of ordered rooms against a real Redis.
-@Suite struct OrderedScriptTests {
+@Suite(.serialized) struct OrderedScriptTests {
     private let keys = ClusterKeys(prefix: "t")
     private let lobby = RoomName(literal: "chat:{lobby}")
 

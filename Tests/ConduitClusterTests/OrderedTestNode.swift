@@ -106,8 +106,12 @@ extension TestNode {
     }
 
     /// Waits until a client has read so many messages.
-    func hasRead(_ room: RoomName, _ name: String, _ count: Int) async throws {
-        try await eventually("\(name) has read \(count) messages on \(id)") { try read(room, name).count >= count }
+    func hasRead(
+        _ room: RoomName, _ name: String, _ count: Int, poll: Duration = .milliseconds(20)
+    ) async throws {
+        try await eventually("\(name) has read \(count) messages on \(id)", poll: poll) {
+            try read(room, name).count >= count
+        }
     }
 }
 

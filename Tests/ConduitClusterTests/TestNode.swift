@@ -31,7 +31,8 @@ final class RecordingSink: ShardSink {
         var connections: [SendTarget: [Int: Int]] = [:]
         var bridge: BridgeRef?
         var statistics = HubStatistics()
-        var isStuck = false
+        var isStuck: (Int) -> Bool = { _ in false }
+        var stuck: [@Sendable () -> Void] = []
     }
 
     let shardCount: Int
@@ -41,7 +42,19 @@ final class RecordingSink: ShardSink {
 
     func attach(_ bridge: BridgeRef) { state.withLock { $0.bridge = bridge } }
     func setStatistics(_ statistics: HubStatistics) { state.withLock { $0.statistics = statistics } }
-    func stick() { state.withLock { $0.isStuck = true } }
+    /// All shards, or one, carry nothing out any more, as far as the bridge is told.
+    func stick(only shard: Int? = nil) {
+        state.withLock { $0.isStuck = { shard == nil || shard == $0 } }
+    }
+    /// They have carried out what they owed.
+    func unstick() {
+        let stuck = state.withLock { state in
+            defer { state.stuck = [] }
+            state.isStuck = { _ in false }
+            return state.stuck
+        }
+        for done in stuck { done() }
+    }
     /// How many connections of a target a shard shall claim to have.
     func hold(_ target: SendTarget, shard: Int, count: Int) {
         state.withLock { $0.connections[target, default: [:]][shard] = count }
@@ -88,7 +101,12 @@ final class RecordingSink: ShardSink {
             }
             return state.bridge
         }
-        if !state.withLock({ $0.isStuck }) { done() }
+        let isDone = state.withLock { state in
+            let isStuck = state.isStuck(index)
+            if isStuck { state.stuck.append(done) }
+            return !isStuck
+        }
+        if isDone { done() }
         if !reports.isEmpty { bridge?.relay(reports, fromShard: index) }
     }
 

@@ -27,6 +27,10 @@ enum Program {
 
     /// Variables of the tests' own environment that would change what is tested are taken away.
     static func run(_ arguments: String..., environment: [String: String] = [:]) async throws -> ChildProcess.Outcome {
+        try await run(arguments, environment: environment)
+    }
+
+    static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> ChildProcess.Outcome {
         let clean = ProcessInfo.processInfo.environment.keys.filter { $0.hasPrefix("CONDUIT_") }.flatMap { ["-u", $0] }
         let set = environment.map { "\($0.key)=\($0.value)" }
         return try await ChildProcess.run(["env"] + clean + set + [try path] + arguments)

@@ -142,10 +142,9 @@ import Testing
 
     @Test func anotherOffsetForAnotherListenerIsFound() {
         var history = History(.ordered, seed: 1)
-        // Two messages change places for one listener: its offsets rise, its publishers' numbers rise, the order differs.
-        let place = history.sent.indices.first {
-            $0 > 0 && history.sent[$0].publisher != history.sent[$0 - 1].publisher
-        }
+        // Two messages change places for one listener: offsets rise, publishers' numbers rise, the order differs.
+        let sent = history.sent
+        let place = sent.indices.first { $0 > 0 && sent[$0].publisher != sent[$0 - 1].publisher }
         let second = place ?? 1
         history.streams[1][second - 1].message = history.sent[second]
         history.streams[1][second].message = history.sent[second - 1]

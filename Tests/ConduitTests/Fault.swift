@@ -57,8 +57,10 @@ enum Fault: String, CaseIterable, Sendable, CustomTestStringConvertible {
         switch self {
         case .none: try await clock.sleep(for: hold)
         case .killedNode:
+            let back = clock.now + hold
             try await cluster.kill(1)
-            try await clock.sleep(for: hold)
+            try await cluster.awaitPresence()
+            try await clock.sleep(until: back)
             try await cluster.revive(1)
         case .pausedNode:
             cluster.pause(1)
@@ -88,14 +90,18 @@ enum Fault: String, CaseIterable, Sendable, CustomTestStringConvertible {
             }
         case .slowSubscriber:
             try await cluster.redis.redisCLI(
-                "CONFIG", "SET", "client-output-buffer-limit", "pubsub 131072 65536 1")
+                "CONFIG", "SET", "client-output-buffer-limit", "pubsub 262144 0 0")
             var behaviour = TCPProxy.Behaviour.pass
             behaviour.downBytesPerSecond = 20_000
             try await cluster.proxies[1].set(behaviour)
             try await clock.sleep(for: hold)
             try await cluster.proxies[1].set(.pass)
+            try await cluster.redis.redisCLI(
+                "CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
         case .flushedRedis:
             try await cluster.redis.redisCLI("FLUSHALL")
+            // What was lost with it may show later.
+            try await clock.sleep(for: hold / 2)
         case .flushedScripts: try await fiveTimes(cluster, "SCRIPT", "FLUSH")
         case .rollingRestart:
             for index in 0..<cluster.plan.nodes {

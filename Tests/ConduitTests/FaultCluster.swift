@@ -6,7 +6,7 @@ import Synchronization
 final class FaultCluster: Sendable {
     private struct State {
         var nodes: [NodeProcess?]
-        var presenceClock: ContinuousClock.Instant?
+        var presence: [Double] = []
         var stopped: Set<Int> = []
     }
 
@@ -70,8 +70,8 @@ final class FaultCluster: Sendable {
     /// Nodes that were stopped for a while: what takes long there is the fault itself.
     var stoppedNodes: Set<Int> { state.withLock { $0.stopped } }
 
-    /// When presence began to be wrong, where that is not the end of the fault.
-    var presenceClock: ContinuousClock.Instant? { state.withLock { $0.presenceClock } }
+    /// How long presence was wrong, in seconds, each time that a fault looked.
+    var presence: [Double] { state.withLock { $0.presence } }
 
     // MARK: Doing harm
 
@@ -80,7 +80,6 @@ final class FaultCluster: Sendable {
             $0.killed.insert(index)
             $0.ports[index] = nil
         }
-        state.withLock { $0.presenceClock = ContinuousClock.now }
         let node = self.node(index)
         node?.signal(SIGKILL)
         _ = try await node?.exitCode()
@@ -114,6 +113,16 @@ final class FaultCluster: Sendable {
     }
 
     func resume(_ index: Int) { node(index)?.signal(SIGCONT) }
+
+    /// Waits until the nodes that run know exactly who is there, and keeps how long it took.
+    func awaitPresence() async throws {
+        let began = ContinuousClock.now
+        try await eventually("presence is true on the nodes that run", within: .seconds(40), poll: .milliseconds(100)) {
+            try await self.traffic.comparePresence().isEmpty
+        }
+        let took = (ContinuousClock.now - began) / .seconds(1)
+        state.withLock { $0.presence.append(took) }
+    }
 
     // MARK: How things are
 

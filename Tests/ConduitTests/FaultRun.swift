@@ -33,7 +33,7 @@ struct FaultRun {
     func run() async throws -> Result {
         var plan = self.plan
         // Enough bytes to fill what lies between Redis and a node that reads slowly.
-        if fault == .slowSubscriber { plan.padding = 4_000 }
+        if fault == .slowSubscriber { plan.padding = 2_000 }
         let cluster = try await FaultCluster.start(plan, persistence: fault.needsPersistence)
         defer { cluster.stop() }
         let traffic = cluster.traffic
@@ -51,7 +51,9 @@ struct FaultRun {
         }
         let (isTrue, wrong) = await Self.firstTrue(within: .seconds(20)) { try await traffic.comparePresence() }
         guard isTrue != nil else {
-            throw NodeProcess.Failure(description: "presence is wrong to begin with: \(wrong.joined(separator: "; "))")
+            throw NodeProcess.Failure(
+                description: "presence is wrong to begin with: \(wrong.joined(separator: "; ")); "
+                    + "\(try await traffic.query { $0.notes })")
         }
         let calmFrom = try await traffic.query {
             $0.judge.everybodyIsOwed(from: FaultTraffic.now)
@@ -78,7 +80,7 @@ struct FaultRun {
             result.failures.append("does not work again: \(lastTrouble.joined(separator: ", "))")
         }
         if let presenceIsTrue {
-            result.presenceIsTrue = (presenceIsTrue - (cluster.presenceClock ?? over)) / .seconds(1)
+            result.presenceIsTrue = max((presenceIsTrue - over) / .seconds(1), cluster.presence.max() ?? 0)
             if !difference.isEmpty { result.remarks.append("last difference: \(difference.joined(separator: "; "))") }
         } else {
             result.failures.append("presence is wrong: \(difference.joined(separator: "; "))")

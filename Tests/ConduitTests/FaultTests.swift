@@ -45,6 +45,29 @@ struct FaultTests {
         }
     }
 
+    // MARK: Two nodes with one id
+
+    @Test func theDoubleOfALivingNodeEndsAndSaysWhy() async throws {
+        let redis = try await RedisServer.start()
+        let first = try await NodeProcess.start("twin", redis: redis.url)
+        let double = try await NodeProcess.start("twin", redis: redis.url, waitsForRedis: false)
+        #expect(try await double.exitCode() == 78)
+        let lines = double.log.split(separator: "\n").filter { $0.hasPrefix("conduit: ") }
+        #expect(lines.count == 1 && lines[0].contains("the node id twin belongs to another running node on "))
+        #expect(lines.first?.contains("CONDUIT_NODE_ID") == true)
+        #expect(try await !first.isDegraded())
+    }
+
+    @Test func aNodeThatWasKilledComesBackUnderItsId() async throws {
+        let redis = try await RedisServer.start()
+        let first = try await NodeProcess.start("phoenix", redis: redis.url, ["CONDUIT_CLUSTER_LEASE": "3s"])
+        first.signal(SIGKILL)
+        _ = try await first.exitCode()
+        // Ready within the bound of a start: about the time of the lease.
+        let second = try await NodeProcess.start("phoenix", redis: redis.url, ["CONDUIT_CLUSTER_LEASE": "3s"])
+        #expect(second.isRunning)
+    }
+
     // MARK: A node dies
 
     @Test func killedNodeIsMissedOnceAndItsMembersLeave() async throws {

@@ -176,7 +176,7 @@ extension ConfigurationKey {
         ConfigurationKey("presence.enabled", .boolean, default: "true", "Whether rosters of rooms are kept."),
         ConfigurationKey(
             "presence.diff-interval", .duration(1...60_000), default: "100ms",
-            "Joins and leaves of this long make one presence_diff."),
+            "How soon joins and leaves are told; while they go on, up to ten times as long passes between two diffs."),
         ConfigurationKey(
             "ready.degraded-status", .choice(["200", "503"]), default: "200",
             "HTTP status of /ready while Redis is away."),

@@ -3,8 +3,8 @@ import NIOPosix
 import Synchronization
 
 /// Stands between a node and its Redis, and can make the node's subscriptions deaf: the sockets stay open, commands are
-/// answered, but nothing that is published arrives any more.
-final class DeafProxy: Sendable {
+/// answered, but nothing that is published arrives any more. It can swallow a single message, too.
+package final class DeafProxy: Sendable {
     private final class Link: Sendable {
         let subscribes = Atomic<Bool>(false)
         let isDeaf = Atomic<Bool>(false)
@@ -15,8 +15,10 @@ final class DeafProxy: Sendable {
         private let link: Link
         private let other: any Channel
         private let isFromNode: Bool
+        private let registry: Registry
 
-        init(_ link: Link, to other: any Channel, isFromNode: Bool) {
+        init(_ registry: Registry, _ link: Link, to other: any Channel, isFromNode: Bool) {
+            self.registry = registry
             self.link = link
             self.other = other
             self.isFromNode = isFromNode
@@ -28,6 +30,8 @@ final class DeafProxy: Sendable {
                 if String(buffer: bytes).contains("SUBSCRIBE") { link.subscribes.store(true, ordering: .relaxed) }
             } else if link.isDeaf.load(ordering: .relaxed) {
                 return
+            } else if link.subscribes.load(ordering: .relaxed), registry.swallows(bytes) {
+                return
             }
             other.writeAndFlush(bytes, promise: nil)
         }
@@ -35,12 +39,22 @@ final class DeafProxy: Sendable {
         func channelInactive(context: ChannelHandlerContext) { other.close(promise: nil) }
     }
 
-    let port: Int
+    package let port: Int
     private let listener: any Channel
     private let links: Registry
 
     private final class Registry: Sendable {
         let links = Mutex<[Link]>([])
+        let marker = Mutex<String?>(nil)
+
+        /// Whether these bytes are the ones that must not arrive. It happens once.
+        func swallows(_ bytes: ByteBuffer) -> Bool {
+            marker.withLock { marker in
+                guard let text = marker, String(buffer: bytes).contains(text) else { return false }
+                marker = nil
+                return true
+            }
+        }
     }
 
     private init(_ listener: any Channel, _ port: Int, _ links: Registry) {
@@ -49,7 +63,7 @@ final class DeafProxy: Sendable {
         self.links = links
     }
 
-    static func start(to redis: Int) async throws -> DeafProxy {
+    package static func start(to redis: Int) async throws -> DeafProxy {
         let registry = Registry()
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(.autoRead, value: false)
@@ -59,8 +73,10 @@ final class DeafProxy: Sendable {
                 return ClientBootstrap(group: node.eventLoop).connect(host: "127.0.0.1", port: redis).flatMap {
                     server in
                     node.eventLoop.makeCompletedFuture {
-                        try node.pipeline.syncOperations.addHandler(Forwarder(link, to: server, isFromNode: true))
-                        try server.pipeline.syncOperations.addHandler(Forwarder(link, to: node, isFromNode: false))
+                        try node.pipeline.syncOperations.addHandler(
+                            Forwarder(registry, link, to: server, isFromNode: true))
+                        try server.pipeline.syncOperations.addHandler(
+                            Forwarder(registry, link, to: node, isFromNode: false))
                     }
                 }.flatMap { node.setOption(.autoRead, value: true) }
             }
@@ -69,7 +85,7 @@ final class DeafProxy: Sendable {
     }
 
     /// From now on the subscriptions that exist hear nothing; new ones do.
-    func deafen() {
+    package func deafen() {
         links.links.withLock { links in
             for link in links where link.subscribes.load(ordering: .relaxed) {
                 link.isDeaf.store(true, ordering: .relaxed)
@@ -77,5 +93,11 @@ final class DeafProxy: Sendable {
         }
     }
 
-    func stop() async { try? await listener.close().get() }
+    /// The next bytes for a subscription that contain this text are lost.
+    package func swallow(_ text: String) { links.marker.withLock { $0 = text } }
+
+    /// Whether there is nothing left to swallow.
+    package var hasSwallowed: Bool { links.marker.withLock { $0 == nil } }
+
+    package func stop() async { try? await listener.close().get() }
 }

@@ -313,7 +313,7 @@ package final class RedisClusterSubscriptions: RedisTransport {
         if !given.isEmpty { onSubscribeRefused?(given, error) }
         guard !again.isEmpty else { return }
         if case .moved = redirection, attempts <= 2 { return route(again) }
-        eventLoop.assumeIsolated().scheduleTask(in: min(Self.retry * attempts, .milliseconds(500))) { [weak self] in
+        eventLoop.assumeIsolated().scheduleTask(in: min(Self.retry * attempts, .milliseconds(200))) { [weak self] in
             guard let self, self.isReady else { return }
             self.route(again.filter { self.homes[$0]?.endpoint == endpoint })
         }

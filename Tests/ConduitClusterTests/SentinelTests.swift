@@ -14,7 +14,7 @@ import Testing
         configuration.redis?.reconnectMax = .milliseconds(200)
         configuration.redis?.topologyInterval = .milliseconds(500)
         // Many processes share few cores here: what starves for a moment is not dead.
-        configuration.heartbeatMilliseconds = 500
+        configuration.heartbeatMilliseconds = 1_000
         configuration.leaseMilliseconds = 6_000
         let nodes = [try TestNode("a", configuration), try TestNode("b", configuration)]
         for node in nodes { try await node.connected() }

@@ -87,9 +87,6 @@ extension Bridge {
         counters.unrecoverable += outcome.unrecoverable
         if outcome.changedEpoch {
             logger.notice("an ordered room has a new epoch", metadata: [LogKey.room: "\(room)"])
-            tell(.gap, room)
-        } else if outcome.unrecoverable > 0 {
-            tell(.gap, room, missed: outcome.unrecoverable)
         }
         if ordered.takeRecovered(room) { tell(.live, room) }
     }
@@ -147,7 +144,11 @@ extension Bridge {
         guard let page else { return ordered.readFailed(room, now: now) }
         let mask = interest.shards(of: .room(room))
         let outcome = updateOrdered(room) { state in
-            state.readAnswered(page) { self.deliver($0, epoch: $1, to: room, mask) }
+            state.readAnswered(page) {
+                self.tell(.gap, room, missed: $0)
+            } deliver: {
+                self.deliver($0, epoch: $1, to: room, mask)
+            }
         }
         guard let outcome else { return }
         note(outcome, in: room)

@@ -22,6 +22,10 @@ struct OrderedRoom {
     /// Gives a message of an epoch to the members.
     typealias Delivery = (_ message: OrderedMessage, _ epoch: String) -> Void
 
+    /// Says, before what comes next is delivered, that so many messages are lost; `nil` when an epoch is over and nobody
+    /// knows how many.
+    typealias Loss = (_ count: UInt64?) -> Void
+
     /// What came of something that went in.
     struct Outcome: Equatable {
         /// Messages that were read from the log because they had not come by themselves.
@@ -160,35 +164,36 @@ struct OrderedRoom {
     mutating func readFailed() { isReading = false }
 
     /// The answer of the read.
-    mutating func readAnswered(_ page: Page, deliver: Delivery) -> Outcome {
+    mutating func readAnswered(_ page: Page, lost: Loss = { _ in }, deliver: Delivery) -> Outcome {
         isReading = false
         var outcome = Outcome()
         guard let epoch else {
             // The first position: what was before it is the past.
-            open(page, deliver)
+            open(page, lost, deliver)
             return outcome
         }
         if page.epoch != epoch {
             // What waits of the old epoch is the last that there is of it.
             let old = take(epoch)
-            merge(log: [], old, until: old.last?.offset ?? last, &outcome, deliver)
+            merge(log: [], old, until: old.last?.offset ?? last, &outcome, lost, deliver)
             forget(epoch)
             former.removeAll { $0 == page.epoch }
             self.epoch = page.epoch
             last = 0
             outcome.changedEpoch = true
+            lost(nil)
         }
         let end = page.isWhole ? page.top : page.messages.last?.offset ?? last
-        merge(log: page.messages, take(page.epoch), until: end, &outcome, deliver)
+        merge(log: page.messages, take(page.epoch), until: end, &outcome, lost, deliver)
         settle(isWhole: page.isWhole)
         return outcome
     }
 
-    private mutating func open(_ page: Page, _ deliver: Delivery) {
+    private mutating func open(_ page: Page, _ lost: Loss, _ deliver: Delivery) {
         epoch = page.epoch
         last = page.top
         var ignored = Outcome()
-        merge(log: [], take(page.epoch), until: last, &ignored, deliver)
+        merge(log: [], take(page.epoch), until: last, &ignored, lost, deliver)
         settle(isWhole: true)
     }
 
@@ -220,7 +225,7 @@ struct OrderedRoom {
     /// what isn't here waits for the next read.
     private mutating func merge(
         log: [OrderedMessage], _ live: [OrderedMessage], until end: UInt64, _ outcome: inout Outcome,
-        _ deliver: Delivery
+        _ isLost: Loss, _ deliver: Delivery
     ) {
         var (read, came) = (log[...], live[...])
         while let next = Self.next(&read, &came) {
@@ -230,6 +235,7 @@ struct OrderedRoom {
                 let lost = min(end, next.message.offset - 1)
                 if lost > last {
                     outcome.unrecoverable += lost - last
+                    isLost(lost - last)
                     last = lost
                 }
             }
@@ -243,6 +249,7 @@ struct OrderedRoom {
         }
         if end > last {
             outcome.unrecoverable += end - last
+            isLost(end - last)
             last = end
         }
     }

@@ -120,7 +120,7 @@ package struct ClusterReader: Sendable {
         let payload = writer.finish(
             kind: .control, origin: asker, incarnation: 0, sequence: 0, startsRun: false,
             sentAt: WallClock.microseconds)
-        try await client.send("PUBLISH", .string(keys.channel(.control)), .buffer(payload))
+        try await client.send(.string(client.publishWord), .string(keys.channel(.control)), .buffer(payload))
         return request.request
     }
 

@@ -5,6 +5,8 @@ import NIOPosix
 /// A connection for a few commands with `async` ease: command line tools and tests. The message path uses ``RedisTransport``.
 package struct RedisClient: Sendable {
     private let link: NIOLoopBound<any RedisTransport>
+    /// The command that publishes what nodes hear: `PUBLISH`, or `SPUBLISH` in a Cluster.
+    package let publishWord: String
 
     /// Connects or throws (it does not try again), runs `body`, and closes.
     package static func withConnection<Answer>(
@@ -33,7 +35,7 @@ package struct RedisClient: Sendable {
             link.onReady = { ready.succeed() }
             link.onConnectFailed = { ready.fail($0) }
             link.start()
-            return RedisClient(link: NIOLoopBound(link, eventLoop: eventLoop))
+            return RedisClient(link: NIOLoopBound(link, eventLoop: eventLoop), publishWord: link.publishWord)
         }.get()
         do {
             try await ready.futureResult.get()

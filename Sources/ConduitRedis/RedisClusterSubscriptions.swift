@@ -13,6 +13,8 @@ package final class RedisClusterSubscriptions: RedisTransport {
     }
 
     private static let retry = TimeAmount.milliseconds(50)
+    /// Attempts while the Cluster says that it is down.
+    private static let patience = 100
     /// How long a server may take to say by itself that it has lost a slot.
     private static let grace = TimeAmount.milliseconds(150)
 
@@ -303,7 +305,8 @@ package final class RedisClusterSubscriptions: RedisTransport {
         for channel in own {
             attempts = (homes[channel]?.attempts ?? 0) + 1
             homes[channel]?.attempts = attempts
-            if attempts > configuration.maxRedirections {
+            // A fail-over takes seconds, and all servers refuse until it is over.
+            if attempts > (redirection == .tryAgain ? Self.patience : configuration.maxRedirections) {
                 homes[channel] = nil
                 given.append(channel)
             } else {

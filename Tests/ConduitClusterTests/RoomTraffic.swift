@@ -103,7 +103,9 @@ final class RoomTraffic: Sendable {
             for node in nodes {
                 let received = node.sink.received
                 for entry in received[book.read[node.id, default: 0]...] {
-                    guard case .room(let room) = entry.kind, let (sender, number) = Self.read(entry.json) else { continue }
+                    guard case .room(let room) = entry.kind, let (sender, number) = Self.read(entry.json) else {
+                        continue
+                    }
                     book.lines["\(node.id) \(room) \(sender)", default: []].append(number)
                 }
                 book.read[node.id] = received.count

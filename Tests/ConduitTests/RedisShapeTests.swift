@@ -111,6 +111,8 @@ import Testing
         }
         let table = try await Program.run("cluster", environment: stage.settings)
         #expect(table.status == 0 && table.output.contains("first") && table.output.contains("second"), "\(table)")
+        let audit = try await Program.run("audit", environment: stage.settings)
+        #expect(audit.status == 0 && audit.output.contains("second"), "\(audit)")
         await second.shutdown()
         try await eventually("the second node is gone") {
             try await ann.request("presence", #"{"room":"hall-0"}"#).int("count") == 1

@@ -196,7 +196,9 @@ final class Bridge {
             byteLimit: configuration.outboxBytes, ageMilliseconds: configuration.outboxAgeMilliseconds)
         self.recent = RecentMessages(
             byteLimit: configuration.ringBytes, ageMilliseconds: configuration.ringAgeMilliseconds)
-        self.catchUp = CatchUp(memoryMilliseconds: configuration.ringAgeMilliseconds)
+        self.catchUp = CatchUp(
+            memoryMilliseconds: configuration.ringAgeMilliseconds,
+            patienceMilliseconds: configuration.repairMilliseconds)
         self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
         self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
         self.presence = PresenceTable(own: node)

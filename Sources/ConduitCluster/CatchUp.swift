@@ -56,8 +56,6 @@ struct CatchUp {
         case giveUp(NodeID)
     }
 
-    /// How long a node may be silent that owes an answer.
-    static let patience: Int64 = 2_000
     /// After how long it is asked again.
     static let repeatAfter: Int64 = 600
     /// Bytes that wait for one node, and for all of them.
@@ -79,8 +77,13 @@ struct CatchUp {
     private var bytes = 0
     /// How long the others remember what they sent.
     private let memory: Int64
+    /// How long a node may be silent that owes an answer.
+    private let patience: Int64
 
-    init(memoryMilliseconds: Int64) { memory = memoryMilliseconds }
+    init(memoryMilliseconds: Int64, patienceMilliseconds: Int64 = 2_000) {
+        memory = memoryMilliseconds
+        patience = patienceMilliseconds
+    }
 
     /// Whether messages have to be looked at one by one: never in quiet times.
     var isActive: Bool { isLossy || !repairs.isEmpty }
@@ -204,7 +207,7 @@ struct CatchUp {
         guard canHear else { return [] }
         return repairs.compactMap { origin, repair in
             if repair.request == 0, canAsk { return .ask(origin) }
-            if now - repair.quietSince >= Self.patience { return .giveUp(origin) }
+            if now - repair.quietSince >= patience { return .giveUp(origin) }
             guard canAsk, now - max(repair.askedAt, repair.quietSince) >= Self.repeatAfter else { return nil }
             return .ask(origin)
         }

@@ -27,6 +27,8 @@ package struct ClusterConfiguration: Sendable {
     package var ringBytes = 16 * 1024 * 1024
     /// How long a node keeps its own messages for that, in milliseconds.
     package var ringAgeMilliseconds: Int64 = 60_000
+    /// How long messages of a node may wait that doesn't say what was missed before them, in milliseconds.
+    package var repairMilliseconds: Int64 = 2_000
     /// How often the positions of ordered rooms are compared with their logs, in milliseconds.
     package var positionCheckMilliseconds: Int64 = 5_000
     /// Most bytes that are replayed to a client that comes back to an ordered room: half of what may wait for it.

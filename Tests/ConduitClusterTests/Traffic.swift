@@ -55,8 +55,8 @@ final class Traffic: Sendable {
                 Task {
                     while !self.isStopping.withLock({ $0 }) {
                         self.publish(node, 4)
-                        // Only the pace: some thousand messages a second altogether.
-                        try? await Task.sleep(for: .milliseconds(3))
+                        // Only the pace: about a thousand messages a second altogether.
+                        try? await Task.sleep(for: .milliseconds(10))
                     }
                 }
             }

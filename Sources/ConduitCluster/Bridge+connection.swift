@@ -53,6 +53,7 @@ extension Bridge {
             snapshots.clear()
             for room in Array(presence.rooms) where interest.state(of: .room(room)) == nil { forget(room) }
             serviceChannels = 0
+            lostTopics.removeAll()
             catchUp.lost()
         } else {
             outbox.connectionLost()
@@ -142,6 +143,16 @@ extension Bridge {
             guard case .room(let room) = topic else { continue }
             answerAwaited(room)
             if interest.state(of: topic) == nil { forget(room) }
+        }
+        let isDeaf = channels.contains { channel in
+            switch keys.topic(ofChannel: channel) {
+            case .everyone, .control, .node: true
+            case .room, .user, nil: false
+            }
+        }
+        // This node's own channels, asked for again when their slot moved: without them it hears nothing.
+        if isDeaf, phase != .subscribing, phase != .offline {
+            return subscriptions?.forceReconnect(reason: "channels of this node were refused") ?? ()
         }
         checkSubscribed()
     }

@@ -34,13 +34,15 @@ extension Bridge {
             room: room, messages: messages, policy: configuration.rooms[room], word: publishWord, header: header,
             epoch: Self.newEpoch(), known: known(of: room))
         let call = publish.call(keys)
+        // Where the members stand now: what other nodes publish until the answer comes is no step back of the log.
+        let asked = ordered[room]?.position
         evaluate(.orderedPublish, keys: call.keys, call.arguments) { [weak self] result in
             guard let self else { return }
             self.orderedPublishes.ended(room, messages)
             switch result {
             case .success(let value):
                 if let (position, verdicts) = publish.answer(value) {
-                    self.stored(publish, position, verdicts)
+                    self.stored(publish, position, verdicts, asked: asked)
                 } else {
                     self.drop(RelayDrop.malformed)
                     self.refuse(messages, RelayDrop.orderedRefused, "Redis gave no sensible answer")
@@ -74,7 +76,8 @@ extension Bridge {
     }
 
     private func stored(
-        _ publish: OrderedPublishCall, _ position: RecoveryPoint, _ verdicts: [OrderedPublishCall.Verdict]
+        _ publish: OrderedPublishCall, _ position: RecoveryPoint, _ verdicts: [OrderedPublishCall.Verdict],
+        asked: RecoveryPoint?
     ) {
         orderedPublishes.learned(position, of: publish.room)
         for (message, verdict) in zip(publish.messages, verdicts) {
@@ -93,7 +96,7 @@ extension Bridge {
                 }
             reply(to: address, answer)
         }
-        compare(position, in: publish.room)
+        if let asked { compare(position, in: publish.room, asked: asked) }
     }
 
     /// Says something to operators, not more than once in ten seconds.

@@ -107,6 +107,10 @@ extension Bridge {
             guard let page, page.epoch == after.epoch else {
                 // They wait for what the room becomes, as long as they may.
                 self.orderedJoins.putBack(resume.joins, to: room)
+                if page != nil {
+                    self.ordered.update(room, now: self.now) { $0.doubt() }
+                    self.readOrdered()
+                }
                 return
             }
             self.replay(frames, to: resume, in: room)
@@ -148,7 +152,8 @@ extension Bridge {
         histories += 1
         let read = OrderedReadCall(
             room: query.room, after: query.since, isNewest: query.since == nil,
-            most: min(max(1, query.limit), Command.maximumHistoryLimit), bytes: Self.historyBytes)
+            most: min(max(1, query.limit), Command.maximumHistoryLimit),
+            bytes: min(Self.historyBytes, configuration.replayBytes))
         run(read) { [weak self] page in
             guard let self else { return }
             self.histories -= 1

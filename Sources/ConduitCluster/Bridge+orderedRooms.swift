@@ -91,10 +91,10 @@ extension Bridge {
         if ordered.takeRecovered(room) { tell(.live, room) }
     }
 
-    private func tell(_ state: RoomState, _ room: RoomName, missed: UInt64? = nil) {
+    private func tell(_ state: RoomState, _ room: RoomName, missed: UInt64? = nil, epoch: String? = nil) {
         let mask = interest.shards(of: .room(room))
         guard mask != 0 else { return }
-        handOff.add(.observers(room, EventEncoder.roomState(state, missed: missed, room: room)), to: mask)
+        handOff.add(.observers(room, EventEncoder.roomState(state, missed: missed, epoch: epoch, room: room)), to: mask)
         needsFlush()
     }
 
@@ -145,7 +145,8 @@ extension Bridge {
         let mask = interest.shards(of: .room(room))
         let outcome = updateOrdered(room) { state in
             state.readAnswered(page) {
-                self.tell(.gap, room, missed: $0)
+                // A client that resumes later must name the epoch that it reads from here on.
+                self.tell(.gap, room, missed: $0, epoch: $0 == nil ? page.epoch : nil)
             } deliver: {
                 self.deliver($0, epoch: $1, to: room, mask)
             }
@@ -160,13 +161,9 @@ extension Bridge {
 
     // MARK: Positions
 
-    /// Redis has told where a room is: what it told should be here in a moment.
-    func compare(_ position: RecoveryPoint, in room: RoomName) {
-        guard let asked = ordered[room]?.position else { return }
-        compare(position, in: room, asked: asked)
-    }
-
-    private func compare(_ told: RecoveryPoint, in room: RoomName, asked: RecoveryPoint) {
+    /// Redis has told where a room is, asked for when its members stood at `asked`: what it told should be here in a
+    /// moment.
+    func compare(_ told: RecoveryPoint, in room: RoomName, asked: RecoveryPoint) {
         let isOnItsWay = updateOrdered(room) { $0.checked(told, asked: asked) }
         if isOnItsWay == true { ordered.expect(told, in: room, now: now) }
     }

@@ -229,8 +229,8 @@ extension Bridge {
             guard case .failure(let error) = result, error.serverPrefix == "NOSCRIPT", let self else {
                 return done(result)
             }
-            self.scriptDigests[script.name] = nil
-            self.loadScripts()
+            // Once, however many answers say so.
+            if self.scriptDigests.removeValue(forKey: script.name) != nil { self.loadScripts() }
             commands.send(["EVAL", .string(script.text)] + rest, done)
         }
     }

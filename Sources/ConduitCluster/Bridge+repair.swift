@@ -16,8 +16,18 @@ extension Bridge {
 
     private var canAsk: Bool {
         switch phase {
-        case .asserting, .greeting, .live: lostTopics.isEmpty && commands?.isReady == true
+        case .asserting, .greeting, .live: !lacksTopics && commands?.isReady == true
         case .alone, .offline, .subscribing, .closed: false
+        }
+    }
+
+    /// Whether a subscription that was taken away is still to come back. Some never will: nobody wants them any more.
+    private var lacksTopics: Bool {
+        lostTopics.contains { topic in
+            switch topic {
+            case .everyone, .control, .node: true
+            case .room, .user: interest.state(of: topic) != nil
+            }
         }
     }
 

@@ -34,6 +34,8 @@ extension ClusterStatistics {
         relayEchoed &+= other.relayEchoed
         relayGaps &+= other.relayGaps
         relayDuplicates &+= other.relayDuplicates
+        healed &+= other.healed
+        unrecoverable &+= other.unrecoverable
         channelsMoved &+= other.channelsMoved
         orderedPublished &+= other.orderedPublished
         orderedReceived &+= other.orderedReceived

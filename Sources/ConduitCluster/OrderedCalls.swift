@@ -121,14 +121,17 @@ struct OrderedReadCall {
         else { return nil }
         var messages: [OrderedMessage] = []
         messages.reserveCapacity(words.count / 3 - 1)
+        var reach: UInt64 = 0
         for at in stride(from: 3, to: words.count, by: 3) {
             guard let offset = words[at].offset, let excluded = words[at + 1].string, let json = words[at + 2].bytes
             else { return nil }
+            guard offset > 0 else { return nil }
+            reach = max(reach, offset)
             guard json.isEnvelope else { continue }
             messages.append(OrderedMessage(offset: offset, excluded: ClientID(excluded), json: json))
         }
         if isNewest { messages.reverse() }
-        return OrderedRoom.Page(epoch: epoch, top: top, messages: messages, isWhole: more == 0)
+        return OrderedRoom.Page(epoch: epoch, top: top, messages: messages, isWhole: more == 0, reach: reach)
     }
 }
 

@@ -17,6 +17,8 @@ struct OrderedRoom {
         let messages: [OrderedMessage]
         /// Whether it reaches up to `top`.
         let isWhole: Bool
+        /// The last offset that was looked at, where the entry there was no message.
+        var reach: UInt64?
     }
 
     /// Gives a message of an epoch to the members.
@@ -183,7 +185,7 @@ struct OrderedRoom {
             outcome.changedEpoch = true
             lost(nil)
         }
-        let end = page.isWhole ? page.top : page.messages.last?.offset ?? last
+        let end = page.isWhole ? page.top : max(page.reach ?? 0, page.messages.last?.offset ?? last)
         merge(log: page.messages, take(page.epoch), until: end, &outcome, lost, deliver)
         settle(isWhole: page.isWhole)
         return outcome

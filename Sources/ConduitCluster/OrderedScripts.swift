@@ -37,7 +37,8 @@ extension ClusterScript {
                 at = at + 5
                 local key = place > 0 and KEYS[place]
                 local seen = key and redis.call('HMGET', key, 'e', 'o')
-                if seen and seen[1] then
+                -- What an earlier epoch stored is gone with it.
+                if seen and seen[1] == epoch then
                     answer[#answer + 1] = 'd' .. seen[2] .. ' ' .. seen[1]
                 elseif v ~= '' and version and line == ve
                     and (#version > #v or (#version == #v and version >= v)) then
@@ -121,7 +122,8 @@ extension ClusterScript {
                     epoch, top = ARGV[1], 0
                     redis.call('DEL', log)
                     redis.call('HSET', meta, 'e', epoch, 'o', '0', 'c', '0')
-                    redis.call('PEXPIRE', meta, ARGV[2])
+                    -- A room that only somebody asked for is forgotten soon; who follows it makes it stay.
+                    redis.call('PEXPIRE', meta, math.min(tonumber(ARGV[2]), 7200000))
                 end
             end
             if not epoch then return {'', '0', '0'} end

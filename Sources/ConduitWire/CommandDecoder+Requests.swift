@@ -359,7 +359,7 @@ extension CommandTokens {
         guard fields.isObject, fields.duplicate == nil,
             let epoch = try fields.optionalString(.epoch, in: bytes, path: path + "."),
             let offset = try fields.optionalNumber(.offset, in: bytes, path: path + "."),
-            epoch.utf8.count <= Command.maximumKeyBytes
+            epoch.utf8.count <= Command.maximumKeyBytes, offset <= 1 << 53
         else { throw RequestError(.badRequest, "\(path) is not {\"epoch\": string, \"offset\": number}") }
         return RecoveryPoint(epoch: epoch, offset: offset)
     }

@@ -91,13 +91,21 @@ extension EventEncoder {
     }
 
     /// Tells the observers of a room whether they get everything.
-    package static func roomState(_ state: RoomState, missed: UInt64? = nil, room: RoomName) -> ServerMessage {
+    ///
+    /// - Parameter epoch: the epoch that an ordered room has from here on.
+    package static func roomState(
+        _ state: RoomState, missed: UInt64? = nil, epoch: String? = nil, room: RoomName
+    ) -> ServerMessage {
         envelope("room_state", nil, room, size: 96) {
             $0.writeStaticString("{\"state\":")
             $0.writeJSONString(state.rawValue)
             if let missed {
                 $0.writeStaticString(",\"missed\":")
                 $0.writeDecimal(missed)
+            }
+            if let epoch {
+                $0.writeStaticString(",\"epoch\":")
+                $0.writeJSONString(epoch)
             }
             $0.writeStaticString("}")
         }

@@ -41,6 +41,7 @@ final class RecordingSink: ShardSink {
     init(shardCount: Int = 2) { self.shardCount = shardCount }
 
     func attach(_ bridge: BridgeRef) { state.withLock { $0.bridge = bridge } }
+    func detach() { state.withLock { $0.bridge = nil } }
     func setStatistics(_ statistics: HubStatistics) { state.withLock { $0.statistics = statistics } }
     /// All shards, or one, carry nothing out any more, as far as the bridge is told.
     func stick(only shard: Int? = nil) {
@@ -168,6 +169,13 @@ final class TestNode: Sendable {
             node: id, configuration: configuration, eventLoop: loop, logger: logger)
         sink.attach(bridge)
         bridge.start(sink: sink)
+    }
+
+    /// A bridge that nobody ends would look for its Redis for ever, on the loops of all tests.
+    deinit {
+        sink.detach()
+        let bridge = bridge
+        Task { await bridge.abandon() }
     }
 
     /// Makes a node and waits until it takes part.

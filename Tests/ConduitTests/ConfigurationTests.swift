@@ -69,8 +69,8 @@ private func problems(
             redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
             redis.outbox-age=30s redis.publish-hold-us=500 redis.ring-bytes=16777216 \
             redis.ring-age=60s redis.position-check=5s redis.unsubscribe-linger=2s \
-            redis.sentinel-username= redis.sentinel-password= redis.tls-ca= redis.tls-certificate= redis.tls-key= \
-            redis.tls.ca-file= \
+            redis.sentinel-username= redis.sentinel-password= redis.tls.ca-file= redis.tls.certificate-file= \
+            redis.tls.key-file= \
             redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
@@ -104,8 +104,7 @@ private func problems(
         "redis.position-check": ("1s", "0s"), "redis.publish-hold-us": ("0", "10001"),
         "redis.unsubscribe-linger": ("1s", "999ms"),
         "redis.sentinel-username": ("", "a\u{7}"), "redis.sentinel-password": ("x", "a\nb"),
-        "redis.tls-ca": ("/proc/self/stat", "a\u{0}"), "redis.tls-certificate": ("", "a\u{0}"),
-        "redis.tls-key": ("", "a\u{0}"),
+        "redis.tls.certificate-file": ("", "a\u{0}"), "redis.tls.key-file": ("", "a\u{0}"),
         "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
         "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
@@ -384,12 +383,11 @@ private func problems(
                 ])
         #expect(problems(["CONDUIT_REDIS_USERNAME": "u"]).count == 1)
         #expect(problems(["CONDUIT_REDIS_TLS_CA_FILE": "/nowhere"]).count == 1)
-        #expect(problems(["CONDUIT_REDIS_TLS_CA": "/nowhere"]).count == 1)
         #expect(problems(["CONDUIT_REDIS_SENTINEL_USERNAME": "u"]).count == 1)
-        #expect(problems(["CONDUIT_REDIS_TLS_KEY": "/nowhere"]).count == 1)
+        #expect(problems(["CONDUIT_REDIS_TLS_KEY_FILE": "/nowhere"]).count == 1)
         #expect(
-            problems(["CONDUIT_REDIS_TLS_KEY": "/nowhere", "CONDUIT_REDIS_TLS_CERTIFICATE": "/nowhere"]) == [
-                "redis.tls-certificate (environment CONDUIT_REDIS_TLS_CERTIFICATE): "
+            problems(["CONDUIT_REDIS_TLS_KEY_FILE": "/nowhere", "CONDUIT_REDIS_TLS_CERTIFICATE_FILE": "/nowhere"]) == [
+                "redis.tls.certificate-file (environment CONDUIT_REDIS_TLS_CERTIFICATE_FILE): "
                     + "\"/nowhere\" is no readable PEM file with certificates"
             ])
         #expect(problems(["CONDUIT_LIMITS_PENDING_BYTES": "2048"]).count == 1)

@@ -39,9 +39,9 @@ import Testing
             for _ in 0..<(shape == .several ? 2 : 1) { stage.servers.append(try await RedisServer.start(options)) }
             stage.settings["CONDUIT_REDIS_URL"] = stage.servers.map(\.url).joined(separator: ",")
             if let certificates = stage.servers[0].certificates {
-                stage.settings["CONDUIT_REDIS_TLS_CA"] = certificates.caFile
-                stage.settings["CONDUIT_REDIS_TLS_CERTIFICATE"] = certificates.certificateFile
-                stage.settings["CONDUIT_REDIS_TLS_KEY"] = certificates.keyFile
+                stage.settings["CONDUIT_REDIS_TLS_CA_FILE"] = certificates.caFile
+                stage.settings["CONDUIT_REDIS_TLS_CERTIFICATE_FILE"] = certificates.certificateFile
+                stage.settings["CONDUIT_REDIS_TLS_KEY_FILE"] = certificates.keyFile
             }
         case .sentinel:
             let redis = try await RedisSentinel.start(
@@ -125,8 +125,8 @@ import Testing
 
     @Test func withoutItsCertificateANodeIsRefused() async throws {
         var settings = try await stage(.clientCertificate)
-        settings.settings["CONDUIT_REDIS_TLS_CERTIFICATE"] = nil
-        settings.settings["CONDUIT_REDIS_TLS_KEY"] = nil
+        settings.settings["CONDUIT_REDIS_TLS_CERTIFICATE_FILE"] = nil
+        settings.settings["CONDUIT_REDIS_TLS_KEY_FILE"] = nil
         let outcome = try await Program.run("cluster", environment: settings.settings)
         #expect(outcome.status == 69)
         #expect(outcome.output.contains("certificate") || outcome.output.lowercased().contains("tls"), "\(outcome)")

@@ -143,17 +143,14 @@ extension ConfigurationKey {
             "redis.sentinel-password", .text(allowed: "text without control characters", check: isPlain), default: "",
             secret: true, "Password of the Sentinels themselves, where they ask for one."),
         ConfigurationKey(
-            "redis.tls-ca", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "redis.tls.ca-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
             "Certificates (PEM) that vouch for Redis with rediss://; empty takes the system's."),
         ConfigurationKey(
-            "redis.tls-certificate", .text(allowed: "a path, or empty", check: isPlain), default: "",
-            "This node's own certificate (PEM), for a Redis that asks for one; needs redis.tls-key."),
+            "redis.tls.certificate-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "This node's own certificate (PEM), for a Redis that asks for one; needs redis.tls.key-file."),
         ConfigurationKey(
-            "redis.tls-key", .text(allowed: "a path, or empty", check: isPlain), default: "",
-            "The key (PEM) of redis.tls-certificate."),
-        ConfigurationKey(
-            "redis.tls.ca-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
-            "The older name of redis.tls-ca."),
+            "redis.tls.key-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
+            "The key (PEM) of redis.tls.certificate-file."),
         ConfigurationKey(
             "redis.tls.verify", .boolean, default: "true", "Whether the certificate of Redis is verified."),
     ]

@@ -140,8 +140,8 @@ extension NodeConfiguration {
 
     private static func redisTLS(_ values: ConfigurationValues) -> RedisConfiguration.TLS {
         RedisConfiguration.TLS(
-            caFile: values.given("redis.tls-ca") ?? values.given("redis.tls.ca-file"),
-            certificateFile: values.given("redis.tls-certificate"), keyFile: values.given("redis.tls-key"),
+            caFile: values.given("redis.tls.ca-file"),
+            certificateFile: values.given("redis.tls.certificate-file"), keyFile: values.given("redis.tls.key-file"),
             verify: values.boolean("redis.tls.verify"))
     }
 
@@ -233,11 +233,10 @@ extension NodeConfiguration {
                 "redis.sentinel-username", "redis.sentinel-password",
                 message: "redis.sentinel-username needs redis.sentinel-password")
         }
-        for key in ["redis.tls-ca", "redis.tls.ca-file"] {
-            guard let file = values.given(key), !FileManager.default.isReadableFile(atPath: file) else { continue }
-            values.contradiction(key, message: "\(ConfigurationKey.quoted(file)) can't be read")
+        if let file = values.given("redis.tls.ca-file"), !FileManager.default.isReadableFile(atPath: file) {
+            values.contradiction("redis.tls.ca-file", message: "\(ConfigurationKey.quoted(file)) can't be read")
         }
-        let names = ["redis.tls-certificate", "redis.tls-key"]
+        let names = ["redis.tls.certificate-file", "redis.tls.key-file"]
         for (name, other) in zip(names, names.reversed()) where values.given(name) != nil && values.given(other) == nil
         {
             values.contradiction(name, other, message: "\(name) needs \(other)")

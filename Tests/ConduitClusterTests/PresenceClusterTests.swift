@@ -14,6 +14,9 @@ import Testing
         let c = try await TestNode.start("c", redis)
         let lobby = try room("lobby")
         try a.join(lobby, "x", user: "u")
+        // A diff names whoever comes from then on, not those who were there.
+        try await a.waitForRoster(lobby, ["a.x"])
+        try await eventually { try await redis.subscribers(a, lobby) == 1 }
         try b.join(lobby, "y", user: "u", shard: 1)
         try await a.waitForRoster(lobby, ["a.x", "b.y"])
         try await b.waitForRoster(lobby, ["a.x", "b.y"])

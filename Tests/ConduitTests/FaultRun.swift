@@ -171,13 +171,6 @@ extension FaultRun.Result {
 
     var isMachineQuiet: Bool { lateness.percentile(0.99) ?? 0 < 5 }
 
-    static let header = """
-        | fault | fast rooms: deliveries owed, lost, doubled, out of order | ordered rooms: deliveries owed, lost, \
-        doubled, out of order | repeated publishes | local delivery p50 / p99 / max ms | works again after | presence \
-        true after | healed |
-        | --- | --- | --- | --- | --- | --- | --- | --- |
-        """
-
     var row: String {
         func seconds(_ value: Double?) -> String { value.map { "\(($0 * 10).rounded() / 10) s" } ?? "never" }
         let fastText =

@@ -110,8 +110,7 @@ extension Shard {
     private func broadcast(_ command: CommandTokens, _ bytes: Span<UInt8>, _ client: Client) throws(RequestError) {
         let request = try command.broadcast(in: bytes)
         if request.isForRoom {
-            let id = hasPolicies ? command.id(in: bytes) : nil
-            if try broadcast(request, bytes, client, id) { return }
+            if try broadcast(request, command, bytes, client) { return }
         } else {
             guard client.identity.mayBroadcastToEverybody else {
                 throw RequestError(.permissionDenied, "broadcasting to everybody is not granted")
@@ -124,7 +123,7 @@ extension Shard {
 
     /// Returns whether the bridge answers.
     private func broadcast(
-        _ request: BroadcastTokens, _ bytes: Span<UInt8>, _ client: Client, _ id: RequestID?
+        _ request: BroadcastTokens, _ command: CommandTokens, _ bytes: Span<UInt8>, _ client: Client
     ) throws(RequestError) -> Bool {
         let excluded = request.excludeSelf ? client.slot : nil
         // A client mostly sends to one room: its name is compared, not looked up.
@@ -135,7 +134,7 @@ extension Shard {
             if number == nil {
                 guard client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
                 if hasPolicies, try isOrdered(configuration.rooms[room], isMember: false) {
-                    publishOrdered(request, bytes, room, client, id)
+                    publishOrdered(request, bytes, room, client, command.id(in: bytes))
                     return true
                 }
                 publish(EventEncoder.event(for: request, in: bytes), to: room, except: excluded)
@@ -143,11 +142,11 @@ extension Shard {
             }
         }
         guard let number else { return false }
-        if hasPolicies, let policy = rooms.policy(at: number), let room = rooms.name(at: number) {
+        if hasPolicies, let policy = rooms.policy(at: number) {
             let isMember = rooms.contains(client.slot, at: number)
             guard isMember || client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
-            if try isOrdered(policy, isMember: isMember) {
-                publishOrdered(request, bytes, room, client, id)
+            if try isOrdered(policy, isMember: isMember), let room = rooms.name(at: number) {
+                publishOrdered(request, bytes, room, client, command.id(in: bytes))
                 return true
             }
         }

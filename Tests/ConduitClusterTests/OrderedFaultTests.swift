@@ -9,66 +9,6 @@ import NIOCore
 import Synchronization
 import Testing
 
-/// Publishers on several nodes who repeat, under the same key, whatever was not acknowledged.
-private final class OrderedTraffic: Sendable {
-    let nodes: [TestNode]
-    let room: RoomName
-    private struct State {
-        var acknowledged: [String] = []
-        var repeated: Set<String> = []
-        var isStopping = false
-        var tasks: [Task<Void, any Error>] = []
-    }
-    private let state = Mutex(State())
-
-    init(_ nodes: [TestNode], _ room: RoomName) {
-        self.nodes = nodes
-        self.room = room
-    }
-
-    var acknowledged: [String] { state.withLock { $0.acknowledged } }
-    var repeated: Set<String> { state.withLock { $0.repeated } }
-
-    func start() {
-        state.withLock { state in
-            state.tasks = nodes.map { node in Task { try await self.publish(on: node) } }
-        }
-    }
-
-    private func publish(on node: TestNode) async throws {
-        var answered = 0
-        var number = 0
-        while !state.withLock({ $0.isStopping }) {
-            let texts = (0..<4).map { "\(node.id)-\(number + $0)" }
-            number += 4
-            var open = texts
-            while !open.isEmpty {
-                try node.publish(room, open, keys: open)
-                answered += open.count
-                try await node.answered(answered)
-                let answers = try node.answers()[(answered - open.count)..<answered]
-                open = zip(open, answers).filter { !$1.hasPrefix("{\"type\":\"ack\"") }.map(\.0)
-                state.withLock { $0.repeated.formUnion(open) }
-            }
-            state.withLock { $0.acknowledged += texts }
-        }
-    }
-
-    /// Waits until all nodes have published for a while.
-    func flow(_ count: Int = 120) async throws {
-        let goal = acknowledged.count + count
-        try await eventually("\(count) more are acknowledged") { acknowledged.count >= goal }
-    }
-
-    func stop() async throws {
-        let tasks = state.withLock { state in
-            state.isStopping = true
-            return state.tasks
-        }
-        for task in tasks { try await task.value }
-    }
-}
-
 extension UnderTraffic {
     @Suite(.timeLimit(.minutes(3)), .serialized) struct OrderedFaultTests {
         enum Fault: String, CaseIterable, CustomTestStringConvertible {
@@ -96,10 +36,6 @@ extension UnderTraffic {
             return nodes
         }
 
-        private func texts(_ frames: [String]) -> [String] {
-            frames.compactMap { $0.split(separator: "\"").dropFirst(3).first.map(String.init) }
-        }
-
         /// Nothing acknowledged is lost, nothing comes twice, everybody reads the same order; who comes back gets the same.
         @Test(arguments: Fault.allCases) func nothingIsLostOrDoubledOrReordered(_ fault: Fault) async throws {
             // A subscriber that doesn't read is thrown out soon.
@@ -115,19 +51,8 @@ extension UnderTraffic {
             }
             try await traffic.flow()
             try await traffic.stop()
-            let acknowledged = traffic.acknowledged
-            for node in nodes { try await node.hasRead(lobby, "m", acknowledged.count) }
+            try await traffic.check(nodes, "m")
             let order = try nodes[0].read(lobby, "m")
-            #expect(texts(order).count == Set(texts(order)).count)
-            #expect(Set(texts(order)) == Set(acknowledged))
-            #expect(order.enumerated().allSatisfy { $1.hasSuffix(",\"offset\":\($0 + 1)}") })
-            for node in nodes {
-                #expect(try node.read(lobby, "m") == order, "\(node.id)")
-                let isOwn = { (text: String) in text.hasPrefix("\(node.id)-") }
-                #expect(texts(order).filter(isOwn) == acknowledged.filter(isOwn))
-                let statistics = await node.bridge.statistics()
-                #expect(statistics.unrecoverable == 0)
-            }
             let start = try #require(try nodes[0].admission(lobby, "m"))
             let back = try await nodes[2].joinOrdered(lobby, "back", recover: start.position, shard: 1)
             #expect(back.recovered && back.epoch == start.epoch)

@@ -7,6 +7,7 @@ import ConduitWire
 import Foundation
 import NIOCore
 import NIOPosix
+import Synchronization
 import Testing
 
 extension UnderTraffic {
@@ -95,8 +96,13 @@ extension UnderTraffic {
             case .receiverStopped:
                 // Longer than its lease: the others take it for dead and clean up after it.
                 let (a, b) = (traffic.nodes[0], traffic.nodes[1])
-                b.bridge.eventLoop.execute { Thread.sleep(forTimeInterval: 2.2) }
+                let isOver = Mutex(false)
+                b.bridge.eventLoop.execute {
+                    while !isOver.withLock({ $0 }) { Thread.sleep(forTimeInterval: 0.01) }
+                }
+                defer { isOver.withLock { $0 = true } }
                 try await eventually { await a.bridge.statistics().nodes == 2 }
+                isOver.withLock { $0 = true }
                 try await eventually { await a.bridge.statistics().nodes == 3 }
             }
         }

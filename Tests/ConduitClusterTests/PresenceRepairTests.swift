@@ -155,7 +155,8 @@ import Testing
         group.any().execute { goOn.wait() }
         // What happens in the room meanwhile is news to it.
         for node in [a, b] { try await node.waitForRoster(lobby, truth) }
-        #expect(a.sink.observed(lobby, "presence_diff").joined().contains("\"reason\":\"node_lost\""))
+        // Observers are told a little later.
+        try await eventually { a.sink.observed(lobby, "presence_diff").joined().contains("\"reason\":\"node_lost\"") }
         try a.join(lobby, "meanwhile")
         try b.leave(lobby, "y", shard: 1)
         try await a.waitForRoster(lobby, ["a.x", "a.y", "a.meanwhile", "b.x"])

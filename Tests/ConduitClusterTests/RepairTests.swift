@@ -145,9 +145,10 @@ extension UnderTraffic {
             let redis = try await RedisServer.start()
             var configuration = try Self.configuration(redis)
             configuration.ringBytes = 30_000
-            configuration.redis?.reconnectMin = .milliseconds(700)
-            configuration.redis?.reconnectMax = .milliseconds(700)
-            let a = try TestNode("a", configuration, shards: 1), b = try TestNode("b", configuration, shards: 1)
+            let proxy = try await TCPProxy.start(to: redis.port)
+            let a = try TestNode("a", configuration, shards: 1)
+            configuration.redis = try RedisConfiguration(url: "redis://127.0.0.1:\(proxy.port)")
+            let b = try TestNode("b", configuration, shards: 1)
             for node in [a, b] { try await node.connected() }
             let traffic = try Traffic([a, b])
             try await traffic.join(redis)
@@ -157,6 +158,8 @@ extension UnderTraffic {
             a.broadcast(attic, "{}")
             traffic.publish(a, 40)
             try await eventually { traffic.verdict(b, of: a).lost == 0 && b.sink.received(.room(attic)).count == 1 }
+            // Away until everything is published: nobody knows how long that takes here.
+            try await proxy.set(.refusesNew)
             try await redis.killSubscriptions(of: b)
             // Nothing follows in this room: only the sender can tell that it is gone.
             a.broadcast(attic, "{}", "{}")
@@ -165,6 +168,7 @@ extension UnderTraffic {
                 let sent = traffic.count(of: a)
                 try await eventually { await a.bridge.statistics().relayPublished >= UInt64(sent) }
             }
+            try await proxy.set(.pass)
             try await b.connected()
             try await eventually { await b.bridge.statistics().healed > 0 }
             traffic.publish(a, 40)

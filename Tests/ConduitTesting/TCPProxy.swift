@@ -30,6 +30,12 @@ package final class TCPProxy: Sendable {
             behaviour.passesDown = false
             return behaviour
         }()
+        /// What is connected stays so; nobody else gets in.
+        package static let refusesNew: Behaviour = {
+            var behaviour = Behaviour()
+            behaviour.refuses = true
+            return behaviour
+        }()
     }
 
     package let port: Int

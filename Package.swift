@@ -24,6 +24,8 @@ let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-s
 let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
+let jwt: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
+let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -43,6 +45,8 @@ let package = Package(
         .package(
             url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: [.defaults, "YAML"]),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.0.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.24.0"),
     ],
     targets: [
         // Pure values: no NIO, no Foundation, no clock.
@@ -88,12 +92,20 @@ let package = Package(
                 logging, lifecycle,
             ],
             swiftSettings: strict),
+        // Who a client is: tokens, keys, the application's own server. Needs Foundation, so not on the message path.
+        .target(
+            name: "ConduitAuth",
+            dependencies: [
+                "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", jwt, httpClient, nio,
+                logging,
+            ],
+            swiftSettings: strict),
         // Composition root and the API for people who embed a node.
         .target(
             name: "Conduit",
             dependencies: [
-                "ConduitAdmin", "ConduitGateway", "ConduitCluster", "ConduitRedis", "ConduitHub", "ConduitWire",
-                "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle,
+                "ConduitAdmin", "ConduitAuth", "ConduitGateway", "ConduitCluster", "ConduitRedis", "ConduitHub",
+                "ConduitWire", "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle,
             ],
             swiftSettings: strict),
         // The load generator behind `conduit bench`: knows the public protocol, nothing of a node.
@@ -146,6 +158,13 @@ let package = Package(
             dependencies: [
                 "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", nio,
                 posix, embedded, http1, ssl, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConduitAuthTests",
+            dependencies: [
+                "ConduitAuth", "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                "ConduitTesting", jwt, nio, posix, http1, ssl, logging,
             ],
             swiftSettings: strict),
         .testTarget(

@@ -12,19 +12,30 @@ public struct Identity: Sendable {
     public var mayBroadcastToEverybody: Bool
     /// Whether it may publish to rooms that it is not in.
     public var mayPublishWithoutJoining: Bool
+    /// What it may do with rooms; `nil` for as much as the namespaces let anybody.
+    public var rights: RoomRights?
+    /// Rooms that the server joins it to as it connects.
+    public var rooms: [RoomName] = []
+    /// When the token runs out, in milliseconds since 1970; `nil` for never.
+    public var expiresAt: Int64?
+    /// When the token was issued, in milliseconds since 1970, where it says so.
+    public var issuedAt: Int64?
+    /// The token's own id (`jti`), by which it can be revoked.
+    public var tokenID: String?
     /// The subprotocol that was negotiated, if any. Set by the gateway.
     package var subprotocol: String?
 
     /// An identity as an authentication handler returns it: it publishes to its own rooms only, unless told otherwise.
     public init(
         user: UserID?, info: RawJSON? = nil, metadata: [String: String] = [:], mayBroadcastToEverybody: Bool = false,
-        mayPublishWithoutJoining: Bool = false
+        mayPublishWithoutJoining: Bool = false, rights: RoomRights? = nil
     ) {
         self.user = user
         self.info = info
         self.metadata = metadata
         self.mayBroadcastToEverybody = mayBroadcastToEverybody
         self.mayPublishWithoutJoining = mayPublishWithoutJoining
+        self.rights = rights
     }
 
     /// Anybody, on a node without authentication: may do what the original protocol allows.

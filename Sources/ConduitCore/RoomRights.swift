@@ -1,0 +1,98 @@
+/// What a client may do with rooms, by patterns of their names: the rights that a token grants.
+///
+/// A pattern is a room's name in which `*` stands for any run of bytes, none too; `\` before a character takes it
+/// literally. Rights of all patterns that match add up.
+public struct RoomRights: Hashable, Sendable {
+    /// Things to do with a room.
+    public struct Rights: OptionSet, Hashable, Sendable {
+        public let rawValue: UInt8
+
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+        /// Be a member.
+        public static let join = Rights(rawValue: 1)
+        /// Send to it, as far as the namespace's `publish` lets its kind of client.
+        public static let publish = Rights(rawValue: 2)
+        /// Read its roster, and be told of changes.
+        public static let presence = Rights(rawValue: 4)
+        /// Read what it has kept, and resume.
+        public static let history = Rights(rawValue: 8)
+        /// All of them.
+        public static let all: Rights = [.join, .publish, .presence, .history]
+
+        /// The right of a name: `join`, `publish`, `presence`, `history`; `nil` for others.
+        public init?(name: String) {
+            switch name {
+            case "join": self = .join
+            case "publish": self = .publish
+            case "presence": self = .presence
+            case "history": self = .history
+            default: return nil
+            }
+        }
+    }
+
+    /// One pattern and what it grants.
+    public struct Grant: Hashable, Sendable {
+        /// The pattern, as it was written.
+        public let pattern: String
+        /// What it grants.
+        public let rights: Rights
+
+        public init(_ pattern: String, _ rights: Rights) {
+            self.pattern = pattern
+            self.rights = rights
+        }
+    }
+
+    /// The grants, in no order that matters.
+    public let grants: [Grant]
+
+    /// Only what the grants say.
+    public init(_ grants: [Grant]) { self.grants = grants }
+
+    /// Everything in every room.
+    public static let all = RoomRights([Grant("*", .all)])
+    /// Nothing.
+    public static let none = RoomRights([])
+
+    /// Whether all of `rights` are granted for a room.
+    public func allows(_ rights: Rights, in room: RoomName) -> Bool {
+        var granted: Rights = []
+        for grant in grants where !grant.rights.isSubset(of: granted) {
+            if grant.pattern == "*" || Self.matches(grant.pattern.utf8, room.rawValue.utf8) {
+                granted.formUnion(grant.rights)
+                if granted.isSuperset(of: rights) { return true }
+            }
+        }
+        return granted.isSuperset(of: rights)
+    }
+
+    /// Whether a name fits a pattern. Walks back to the last `*` only, so no pattern takes more than length × length steps.
+    static func matches(_ pattern: String.UTF8View, _ name: String.UTF8View) -> Bool {
+        let (star, escape) = (UInt8(ascii: "*"), UInt8(ascii: "\\"))
+        var (p, n) = (pattern.startIndex, name.startIndex)
+        var retry: (pattern: String.Index, name: String.Index)?
+        while true {
+            if p < pattern.endIndex, pattern[p] == star {
+                p = pattern.index(after: p)
+                if p == pattern.endIndex { return true }
+                retry = (p, n)
+                continue
+            }
+            if n == name.endIndex { if p == pattern.endIndex { return true } } else if p < pattern.endIndex {
+                var literal = p
+                if pattern[p] == escape, pattern.index(after: p) < pattern.endIndex { literal = pattern.index(after: p) }
+                if pattern[literal] == name[n] {
+                    p = pattern.index(after: literal)
+                    n = name.index(after: n)
+                    continue
+                }
+            }
+            guard let back = retry, back.name < name.endIndex else { return false }
+            let next = name.index(after: back.name)
+            retry = (back.pattern, next)
+            (p, n) = (back.pattern, next)
+        }
+    }
+}

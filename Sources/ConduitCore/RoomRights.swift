@@ -5,8 +5,10 @@
 public struct RoomRights: Hashable, Sendable {
     /// Things to do with a room.
     public struct Rights: OptionSet, Hashable, Sendable {
+        /// One bit a right.
         public let rawValue: UInt8
 
+        /// From bits.
         public init(rawValue: UInt8) { self.rawValue = rawValue }
 
         /// Be a member.
@@ -39,6 +41,7 @@ public struct RoomRights: Hashable, Sendable {
         /// What it grants.
         public let rights: Rights
 
+        /// A grant.
         public init(_ pattern: String, _ rights: Rights) {
             self.pattern = pattern
             self.rights = rights
@@ -68,7 +71,7 @@ public struct RoomRights: Hashable, Sendable {
         return granted.isSuperset(of: rights)
     }
 
-    /// Whether a name fits a pattern. Walks back to the last `*` only, so no pattern takes more than length × length steps.
+    /// Whether a name fits a pattern. Walks back to the last `*` only: no pattern takes more than length × length steps.
     static func matches(_ pattern: String.UTF8View, _ name: String.UTF8View) -> Bool {
         let (star, escape) = (UInt8(ascii: "*"), UInt8(ascii: "\\"))
         var (p, n) = (pattern.startIndex, name.startIndex)
@@ -80,9 +83,13 @@ public struct RoomRights: Hashable, Sendable {
                 retry = (p, n)
                 continue
             }
-            if n == name.endIndex { if p == pattern.endIndex { return true } } else if p < pattern.endIndex {
+            if n == name.endIndex {
+                if p == pattern.endIndex { return true }
+            } else if p < pattern.endIndex {
                 var literal = p
-                if pattern[p] == escape, pattern.index(after: p) < pattern.endIndex { literal = pattern.index(after: p) }
+                if pattern[p] == escape, pattern.index(after: p) < pattern.endIndex {
+                    literal = pattern.index(after: p)
+                }
                 if pattern[literal] == name[n] {
                     p = pattern.index(after: literal)
                     n = name.index(after: n)

@@ -8,21 +8,21 @@ struct RoomRightsTests {
         (#"a\*"#, "a*", true), (#"a\*"#, "ab", false), ("abc", "abc", true), ("abc", "abcd", false),
         ("**", "x", true), ("a*", "a", true), ("*a", "ba", true), ("*ab", "aab", true), (#"x\"#, #"x\"#, true),
     ]) func patternsMatchWholeNames(_ pattern: String, _ name: String, _ expected: Bool) throws {
-        let room = try RoomName(name)
+        let room = try #require(RoomName(name))
         #expect(RoomRights([.init(pattern, .join)]).allows(.join, in: room) == expected)
     }
 
     @Test func grantsAddUp() throws {
         let rights = RoomRights([.init("a*", .join), .init("*b", [.publish, .presence])])
-        let both = try RoomName("ab")
+        let both = try #require(RoomName("ab"))
         #expect(rights.allows([.join, .publish], in: both))
         #expect(!rights.allows(.history, in: both))
-        #expect(!rights.allows(.publish, in: try RoomName("ac")))
+        #expect(!rights.allows(.publish, in: try #require(RoomName("ac"))))
     }
 
     @Test func aLongPatternEndsSoon() throws {
         let pattern = String(repeating: "a*", count: 100) + "b"
-        let room = try RoomName(String(repeating: "a", count: 255))
+        let room = try #require(RoomName(String(repeating: "a", count: 255)))
         #expect(!RoomRights([.init(pattern, .join)]).allows(.join, in: room))
     }
 }

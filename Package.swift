@@ -97,7 +97,7 @@ let package = Package(
             name: "ConduitAuth",
             dependencies: [
                 "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", jwt, httpClient, nio,
-                logging,
+                http1, ssl, logging,
             ],
             swiftSettings: strict),
         // Composition root and the API for people who embed a node.
@@ -116,8 +116,8 @@ let package = Package(
         .executableTarget(
             name: "ConduitCommand",
             dependencies: [
-                "Conduit", "ConduitBench", "ConduitCluster", "ConduitRedis", "ConduitWire", "ConduitCore",
-                "ConduitTelemetry",
+                "Conduit", "ConduitAuth", "ConduitBench", "ConduitCluster", "ConduitRedis", "ConduitWire",
+                "ConduitCore", "ConduitTelemetry",
                 configuration, arguments, nio, posix, logging, lifecycle, signals,
             ],
             swiftSettings: strict),
@@ -184,8 +184,8 @@ let package = Package(
         .testTarget(
             name: "ConduitTests",
             dependencies: [
-                "Conduit", "ConduitCommand", "ConduitAdmin", "ConduitGateway", "ConduitCluster", "ConduitRedis",
-                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", configuration, nio,
+                "Conduit", "ConduitCommand", "ConduitAdmin", "ConduitAuth", "ConduitGateway", "ConduitCluster",
+                "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", configuration, nio,
                 posix, logging,
             ],
             swiftSettings: strict),

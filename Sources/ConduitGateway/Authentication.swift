@@ -8,9 +8,43 @@ public typealias AuthenticationHandler = @Sendable (_ request: HandshakeRequest)
 
 /// A client is not who it says, or says nothing.
 public struct AuthenticationError: Error, Hashable, Sendable {
-    /// Why, for the developer of the client: it is part of the answer.
+    /// Why a token is refused, in one word: the label of a metric, and what a client's developer looks for first.
+    public enum Reason: String, Sendable, CaseIterable {
+        /// There is no token, and clients without one don't come in.
+        case missing
+        /// It is no token at all.
+        case malformed
+        /// It is signed in a way that isn't allowed, or not signed.
+        case algorithm
+        /// No key of that name is known.
+        case unknownKey = "unknown_key"
+        /// The signature is somebody else's, or the token was changed.
+        case badSignature = "bad_signature"
+        /// Its time is over.
+        case expired
+        /// Its time has not begun.
+        case notYetValid = "not_yet_valid"
+        /// Somebody else has issued it.
+        case wrongIssuer = "wrong_issuer"
+        /// It is for somebody else.
+        case wrongAudience = "wrong_audience"
+        /// A claim is missing or not of its form.
+        case badClaims = "bad_claims"
+        /// The application says no.
+        case refused
+    }
+
+    /// Why, in one word.
+    public let reason: Reason
+    /// Why, for the developer of the client: it is part of the answer. Never what the token holds.
     public let message: String
 
-    /// Makes an error.
-    public init(_ message: String = "no valid token") { self.message = message }
+    /// Makes an error: the application says no.
+    public init(_ message: String = "no valid token") { self.init(.refused, message) }
+
+    /// Makes an error for a reason.
+    public init(_ reason: Reason, _ message: String) {
+        self.reason = reason
+        self.message = message
+    }
 }

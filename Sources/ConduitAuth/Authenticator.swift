@@ -1,0 +1,199 @@
+package import ConduitCore
+package import ConduitGateway
+package import ConduitHub
+package import ConduitTelemetry
+package import Logging
+import NIOCore
+
+/// Says who a client is: by its token, or by what the application's server says of it.
+///
+/// A token is judged here alone when there are keys. Whoever brings none, or when there are no keys, is for the server
+/// to tell, where it is asked. It never runs on a loop that carries messages: a handshake waits for it in a task.
+package final class Authenticator: Sendable {
+    private let configuration: AuthConfiguration
+    private let rules: TokenRules
+    private let store: KeyStore?
+    private let hook: AuthHook?
+    private let web: WebClient
+    private let counters: AuthCounters
+    private let logger: Logger
+
+    private init(
+        _ configuration: AuthConfiguration, store: KeyStore?, hook: AuthHook?, web: WebClient, counters: AuthCounters,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.rules = TokenRules(configuration)
+        self.store = store
+        self.hook = hook
+        self.web = web
+        self.counters = counters
+        self.logger = logger
+    }
+
+    /// Makes one and begins to look after its keys. It must be ``shutdown()``.
+    package static func make(
+        _ configuration: AuthConfiguration, logger: Logger
+    ) async throws(AuthSetupError) -> Authenticator {
+        try await make(configuration, times: KeyStore.Times(), logger: logger)
+    }
+
+    static func make(
+        _ configuration: AuthConfiguration, times: KeyStore.Times, logger: Logger
+    ) async throws(AuthSetupError) -> Authenticator {
+        let counters = AuthCounters()
+        let web = WebClient(
+            caFile: configuration.caFile, connections: max(8, configuration.hook?.concurrency ?? 0),
+            connectTimeout: configuration.hook?.timeout ?? times.fetch)
+        var store: KeyStore?
+        if configuration.jwt.isConfigured {
+            do throws(AuthSetupError) {
+                store = try await KeyStore(
+                    configuration.jwt, web: web, times: times, counters: counters, logger: logger)
+            } catch {
+                await web.shutdown()
+                throw error
+            }
+        }
+        await store?.start()
+        let hook = configuration.hook.map { AuthHook($0, web: web, counters: counters, logger: logger) }
+        return Authenticator(
+            configuration, store: store, hook: hook, web: web, counters: counters, logger: logger)
+    }
+
+    /// What is wrong with keys that the settings name. Asks nobody.
+    package static func problem(of configuration: AuthConfiguration) async -> AuthSetupError? {
+        var local = configuration.jwt
+        local.jwksURL = ""
+        let web = WebClient(caFile: "", connections: 1, connectTimeout: .seconds(1))
+        var problem: AuthSetupError?
+        do throws(AuthSetupError) {
+            _ = try await KeyStore(
+                local, web: web, counters: AuthCounters(), logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
+        } catch {
+            problem = error
+        }
+        await web.shutdown()
+        return problem
+    }
+
+    package func shutdown() async {
+        await store?.stop()
+        await web.shutdown()
+    }
+
+    package var statistics: AuthStatistics { counters.snapshot }
+
+    // MARK: Connecting
+
+    /// The handshake's question.
+    package func authenticate(_ request: HandshakeRequest) async throws -> Identity {
+        try await authenticate(Credentials(request))
+    }
+
+    package func authenticate(_ credentials: Credentials) async throws -> Identity {
+        do {
+            let identity = try await identity(credentials)
+            counters.count(credentials.token == nil && identity.user == nil ? "anonymous" : "accepted")
+            return identity
+        } catch let error as AuthenticationError {
+            counters.count(error.reason.rawValue)
+            throw error
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            counters.count("unavailable")
+            throw error
+        }
+    }
+
+    private func identity(_ credentials: Credentials) async throws -> Identity {
+        if let token = credentials.token, store != nil { return try await identity(token: token) }
+        if let hook, hook.asks(.connect) { return try identity(of: try await hook.connect(credentials)) }
+        // A token that nobody can check is a bad token, even where clients without one come in.
+        guard credentials.token == nil else { throw AuthenticationError(.refused, "no tokens are taken here") }
+        guard configuration.allowsAnonymous else { throw AuthenticationError(.missing, "a token is needed") }
+        return Identity(user: nil, rights: configuration.anonymousRights)
+    }
+
+    private func identity(of verdict: AuthHook.Verdict) throws -> Identity {
+        switch verdict {
+        case .refused(let message): throw AuthenticationError(.refused, message ?? "not allowed")
+        case .granted(nil): return Identity(user: nil, rights: configuration.defaultRights)
+        case .granted(let answer?):
+            do throws(AuthenticationError) {
+                return try ClaimsReader(answer, noun: "the answer's")
+                    .identity(user: "user", expiry: "expires_at", defaultRights: configuration.defaultRights)
+            } catch {
+                // The server's mistake, not the client's.
+                throw HookUnavailable(description: error.message)
+            }
+        }
+    }
+
+    // MARK: Tokens
+
+    /// Who a token is for.
+    package func identity(token text: String) async throws -> Identity {
+        let token = try SignedToken(text)
+        try await verify(token)
+        return try rules.identity(of: try token.claims(), now: WallClock.milliseconds)
+    }
+
+    private func verify(_ token: SignedToken) async throws {
+        guard let store else { throw AuthenticationError(.refused, "no tokens are taken here") }
+        let algorithm = try rules.algorithm(of: token)
+        var keys = await store.keys
+        if !keys.mayKnow(algorithm, id: token.keyID) {
+            await store.lookAgain()
+            keys = await store.keys
+            if !keys.mayKnow(algorithm, id: token.keyID), await store.lacksSet {
+                throw HookUnavailable(description: "the key set has not been read yet")
+            }
+        }
+        try rules.verify(token, algorithm, with: keys)
+    }
+
+    // MARK: Connected
+
+    /// Takes a new token of a connected client, who must stay the same user.
+    package func refresh(_ token: String, _ current: Identity) async throws(RequestError) -> Identity {
+        do {
+            var identity: Identity
+            if store != nil {
+                identity = try await self.identity(token: token)
+            } else if let hook, hook.asks(.connect) {
+                identity = try self.identity(of: try await hook.refresh(token, user: current.user))
+            } else {
+                throw AuthenticationError(.refused, "no tokens are taken here")
+            }
+            guard identity.user == current.user else {
+                throw AuthenticationError(.refused, "the token is for another user")
+            }
+            identity.subprotocol = current.subprotocol
+            return identity
+        } catch let error as AuthenticationError {
+            counters.count(error.reason.rawValue)
+            throw RequestError(error.reason == .expired ? .tokenExpired : .permissionDenied, error.message)
+        } catch {
+            throw RequestError(.unavailable, "nobody can tell whether the token is good")
+        }
+    }
+
+    /// Whether the server is to be asked about what clients do with rooms.
+    package var answersQuestions: Bool { hook.map { $0.asks(.join) || $0.asks(.publish) } ?? false }
+
+    /// Asks the server, where it wants to be asked about that. A thrown error means that nobody could tell.
+    package func authorize(_ question: AuthorizationQuestion) async throws -> Bool {
+        let ask: HookConfiguration.Ask =
+            switch question.action {
+            case .join: .join
+            case .publish: .publish
+            }
+        guard let hook, hook.asks(ask) else { return true }
+        switch try await hook.authorize(question) {
+        case .granted: return true
+        case .refused: return false
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import Foundation
+import JWTKit
+
+/// Why a key can't be used: in words that never repeat it.
+package struct KeyError: Error, Hashable, CustomStringConvertible {
+    package let description: String
+
+    init(_ description: String) { self.description = description }
+}
+
+/// Makes keys of what stands in settings and files.
+///
+/// jwt-kit keeps its algorithms to itself and lends them by a collection; one collection a key, asked once.
+enum KeyMaterial {
+    /// The keys of a shared secret.
+    static func secret(_ secret: String) async throws(KeyError) -> [VerificationKey] {
+        guard secret.utf8.count >= TokenConfiguration.leastSecretBytes else {
+            throw KeyError("the secret is shorter than \(TokenConfiguration.leastSecretBytes) bytes")
+        }
+        let key = HMACKey(from: Data(secret.utf8))
+        var keys: [VerificationKey] = []
+        for (algorithm, digest) in [(TokenAlgorithm.hs256, DigestAlgorithm.sha256), (.hs384, .sha384), (.hs512, .sha512)]
+        {
+            keys.append(try await verification(algorithm) { await $0.add(hmac: key, digestAlgorithm: digest) })
+        }
+        return keys
+    }
+
+    /// The keys of a PEM text.
+    static func publicKey(pem: String) async throws(KeyError) -> [VerificationKey] {
+        guard !pem.contains("PRIVATE KEY") else {
+            throw KeyError("this is a private key; a node needs only the public one")
+        }
+        if let key = try? Insecure.RSA.PublicKey(pem: pem) { return try await rsa(key) }
+        if pem.contains("CERTIFICATE"), let key = try? Insecure.RSA.PublicKey(certificatePEM: pem) {
+            return try await rsa(key)
+        }
+        if let key = try? ES256PublicKey(pem: pem) { return [try await ecdsa(key)] }
+        if pem.contains("CERTIFICATE"), let key = try? ES256PublicKey(certificate: pem) {
+            return [try await ecdsa(key)]
+        }
+        if let key = try? EdDSA.PublicKey(pem: pem) { return [try await edDSA(key)] }
+        throw KeyError("no public key in PEM: RSA from 2048 bits, P-256 or Ed25519 are taken")
+    }
+
+    static func rsa(_ key: Insecure.RSA.PublicKey, id: String? = nil) async throws(KeyError) -> [VerificationKey] {
+        [
+            try await verification(.rs256, id: id) { await $0.add(rsa: key, digestAlgorithm: .sha256) },
+            try await verification(.ps256, id: id) { await $0.add(pss: key, digestAlgorithm: .sha256) },
+        ]
+    }
+
+    static func ecdsa(_ key: ES256PublicKey, id: String? = nil) async throws(KeyError) -> VerificationKey {
+        try await verification(.es256, id: id) { await $0.add(ecdsa: key) }
+    }
+
+    static func edDSA(_ key: EdDSA.PublicKey, id: String? = nil) async throws(KeyError) -> VerificationKey {
+        try await verification(.edDSA, id: id) { await $0.add(eddsa: key) }
+    }
+
+    private static func verification(
+        _ algorithm: TokenAlgorithm, id: String? = nil, _ add: (JWTKeyCollection) async -> Void
+    ) async throws(KeyError) -> VerificationKey {
+        VerificationKey(id: id, algorithm: algorithm, verifier: try await lent(add))
+    }
+
+    /// The algorithm that jwt-kit makes of what `add` gives to a collection.
+    static func lent(_ add: (JWTKeyCollection) async -> Void) async throws(KeyError) -> any JWTAlgorithm {
+        let collection = JWTKeyCollection()
+        await add(collection)
+        do {
+            return try await collection.getKey()
+        } catch {
+            throw KeyError("the key can't be used")
+        }
+    }
+
+    /// A text file of at most 256 KiB.
+    static func text(ofFile path: String) throws(KeyError) -> String {
+        guard let handle = FileHandle(forReadingAtPath: path) else { throw KeyError("the file can't be read") }
+        defer { try? handle.close() }
+        guard let data = try? handle.read(upToCount: JWKSReader.maximumBytes + 1) else {
+            throw KeyError("the file can't be read, or is empty")
+        }
+        guard data.count <= JWKSReader.maximumBytes else { throw KeyError("the file is larger than 256 KiB") }
+        guard let text = String(data: data, encoding: .utf8) else { throw KeyError("the file is not UTF-8") }
+        return text
+    }
+}
+
+extension TokenConfiguration {
+    /// The keys that stand in the settings themselves, and those that they name a file for.
+    ///
+    /// - Throws: which setting is wrong and why.
+    func fixedKeys() async throws(AuthSetupError) -> [VerificationKey] {
+        var keys: [VerificationKey] = []
+        for (name, secret) in [("secret", secret), ("previous-secret", previousSecret)] where !secret.isEmpty {
+            do throws(KeyError) {
+                keys += try await KeyMaterial.secret(secret)
+            } catch {
+                throw AuthSetupError(key: "auth.jwt.\(name)", message: error.description)
+            }
+        }
+        for (name, file) in [("public-key", publicKeyFile), ("previous-public-key", previousPublicKeyFile)]
+        where !file.isEmpty {
+            do throws(KeyError) {
+                keys += try await KeyMaterial.publicKey(pem: try KeyMaterial.text(ofFile: file))
+            } catch {
+                throw AuthSetupError(key: "auth.jwt.\(name)", message: "\(file.debugDescription): \(error)")
+            }
+        }
+        return keys.filter { allows($0.algorithm) }
+    }
+
+    func allows(_ algorithm: TokenAlgorithm) -> Bool { algorithms.isEmpty || algorithms.contains(algorithm) }
+}
+
+/// Why authentication can't be set up: which setting, and what is wrong with it.
+package struct AuthSetupError: Error, Hashable, CustomStringConvertible {
+    /// The setting.
+    package let key: String
+    /// What is wrong with it.
+    package let message: String
+
+    package var description: String { "\(key): \(message)" }
+}

@@ -1,0 +1,16 @@
+/// A way to sign a token, by its name in RFC 7518 and RFC 8037. What isn't here is refused, `none` above all.
+public enum TokenAlgorithm: String, Sendable, CaseIterable {
+    case hs256 = "HS256"
+    case hs384 = "HS384"
+    case hs512 = "HS512"
+    case rs256 = "RS256"
+    case ps256 = "PS256"
+    case es256 = "ES256"
+    case edDSA = "EdDSA"
+
+    /// Those with one secret for signing and verifying.
+    static let symmetric: [TokenAlgorithm] = [.hs256, .hs384, .hs512]
+
+    /// Whether signer and verifier have the same key.
+    public var isSymmetric: Bool { Self.symmetric.contains(self) }
+}

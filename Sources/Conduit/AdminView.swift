@@ -1,4 +1,5 @@
 import ConduitAdmin
+import ConduitAuth
 import ConduitCluster
 import ConduitCore
 import ConduitGateway
@@ -11,6 +12,7 @@ struct AdminView: AdminNode {
     let hub: Hub
     let bridge: BridgeRef
     let gateway: Gateway
+    let authenticator: Authenticator?
 
     var nodeID: NodeID { configuration.nodeID }
 
@@ -28,7 +30,7 @@ struct AdminView: AdminNode {
     func statistics() async -> AdminStatistics {
         AdminStatistics(
             hub: await hub.statistics(), cluster: await bridge.statistics(), process: ProcessFigures.now(),
-            handshakes: gateway.statistics.results)
+            handshakes: gateway.statistics.results, auth: authenticator?.statistics)
     }
 
     func cluster() async -> AdminCluster {

@@ -1,4 +1,5 @@
 import ConduitAdmin
+import ConduitAuth
 import ConduitCluster
 import ConduitCore
 public import ConduitGateway
@@ -16,7 +17,7 @@ import Synchronization
 /// the node has stopped: after ``shutdown()``, a graceful shutdown of the `ServiceGroup` that it is in, or the
 /// cancellation of its task.
 public final class ConduitNode: Service {
-    /// The settings that it was started with.
+    /// The settings that it runs with. A node that lets anybody in may have another `gateway.host` than it was given.
     public let configuration: NodeConfiguration
     /// Everything local to the node: clients, rooms, broadcasts. What is broadcast reaches the other nodes too.
     public let hub: Hub
@@ -48,21 +49,33 @@ public final class ConduitNode: Service {
     ///   - router: message types of the application's beside the built-in ones.
     ///   - hooks: what the application is told of.
     ///   - logger: where lines go.
-    ///   - authenticate: decides on every handshake; `nil` (the parameter) lets anybody in as anonymous.
+    ///   - authenticate: decides on every handshake, in the place of `configuration.auth`. Without one and with nothing
+    ///     in `configuration.auth`, anybody comes in, and the node listens on loopback only unless `auth.isOpen` is set.
     /// - Throws: what kept a port from opening, or a configuration that contradicts itself.
     public static func start(
         configuration: NodeConfiguration = NodeConfiguration(), router: MessageRouter = MessageRouter(),
         hooks: HubHooks = HubHooks(), logger: Logger = Logger(label: "conduit"),
         authenticate: AuthenticationHandler? = nil
     ) async throws -> ConduitNode {
+        var configuration = configuration
         var logger = logger
         logger.logLevel = configuration.logLevel
         logger[metadataKey: "node"] = "\(configuration.nodeID)"
+        var authenticator: Authenticator?
+        if authenticate == nil {
+            if configuration.auth.isConfigured {
+                authenticator = try await Authenticator.make(configuration.auth, logger: logger)
+            } else {
+                logger.warning("\(configuration.openNotice)")
+                configuration.gateway.host = configuration.listeningHost(isAuthenticated: false)
+            }
+        }
         let loops = configuration.eventLoops > 0 ? configuration.eventLoops : ProcessorCount.usable
         let group = MultiThreadedEventLoopGroup(numberOfThreads: min(loops, 64))
         do {
-            return try await start(configuration, router, hooks, logger, authenticate, group)
+            return try await start(configuration, router, hooks, logger, authenticate, authenticator, group)
         } catch {
+            await authenticator?.shutdown()
             try? await group.shutdownGracefully()
             throw error
         }
@@ -70,13 +83,24 @@ public final class ConduitNode: Service {
 
     private static func start(
         _ configuration: NodeConfiguration, _ router: MessageRouter, _ hooks: HubHooks, _ logger: Logger,
-        _ authenticate: AuthenticationHandler?, _ group: MultiThreadedEventLoopGroup
+        _ authenticate: AuthenticationHandler?, _ authenticator: Authenticator?, _ group: MultiThreadedEventLoopGroup
     ) async throws -> ConduitNode {
+        var hooks = hooks
+        var authenticate = authenticate
+        if let authenticator {
+            authenticate = { try await authenticator.authenticate($0) }
+            // What the application does itself goes first.
+            hooks.refresh = hooks.refresh ?? { try await authenticator.refresh($0, $1) }
+            if authenticator.answersQuestions {
+                hooks.authorize = hooks.authorize ?? { try await authenticator.authorize($0) }
+            }
+        }
         let hub = try await Hub.make(
             node: configuration.nodeID, eventLoops: Array(group.makeIterator()), configuration: configuration.hub,
             router: router, hooks: hooks, logger: logger)
         let parts = try await NodeParts.open(
-            configuration, hub: hub, group: group, authenticate: authenticate, logger: logger)
+            configuration, hub: hub, group: group, authenticate: authenticate, authenticator: authenticator,
+            logger: logger)
         return ConduitNode(
             configuration: configuration, parts: parts, httpPort: parts.httpPort, adminPort: parts.adminPort)
     }

@@ -1,4 +1,5 @@
 import ConduitAdmin
+import ConduitAuth
 import ConduitCluster
 import ConduitCore
 import ConduitGateway
@@ -22,6 +23,7 @@ final class NodeParts: Sendable {
     private let configuration: NodeConfiguration
     private let gateway: Gateway
     private let admin: RunningAdmin?
+    private let authenticator: Authenticator?
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
     private let phase: PhaseCell
@@ -31,13 +33,14 @@ final class NodeParts: Sendable {
 
     private init(
         configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
-        httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
+        authenticator: Authenticator?, httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
     ) {
         self.configuration = configuration
         self.hub = hub
         self.bridge = bridge
         self.gateway = gateway
         self.admin = admin
+        self.authenticator = authenticator
         self.httpPort = httpPort
         self.adminPort = admin?.port
         self.group = group
@@ -47,12 +50,16 @@ final class NodeParts: Sendable {
     }
 
     /// A node that is let go without a stop: nobody waits for it any more.
-    deinit { stopped.succeed() }
+    deinit {
+        stopped.succeed()
+        guard let authenticator else { return }
+        Task { await authenticator.shutdown() }
+    }
 
     /// The ports are bound first, so that the node can say where it is; clients are taken when everything is there.
     static func open(
         _ configuration: NodeConfiguration, hub: Hub, group: MultiThreadedEventLoopGroup,
-        authenticate: AuthenticationHandler?, logger: Logger
+        authenticate: AuthenticationHandler?, authenticator: Authenticator?, logger: Logger
     ) async throws -> NodeParts {
         let phase = PhaseCell()
         let status = LateStatus()
@@ -80,15 +87,15 @@ final class NodeParts: Sendable {
         do {
             // On loops of its own: an operator's request neither waits behind messages nor holds them up.
             let admin = try await RunningAdmin.open(
-                configuration, hub: hub, bridge: bridge, gateway: gateway,
+                configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator,
                 group: MultiThreadedEventLoopGroup.singleton, logger: logger)
             try await hub.connect(to: bridge)
             bridge.start(sink: hub)
             bridge.setState(.ready)
             phase.set(.open)
             let parts = NodeParts(
-                configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin, httpPort: port,
-                group: group, phase: phase, logger: logger)
+                configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin,
+                authenticator: authenticator, httpPort: port, group: group, phase: phase, logger: logger)
             bridge.onConflict { [weak parts] conflict in
                 guard let parts else { return }
                 parts.failure.withLock { $0 = NodeIDTaken(conflict) }
@@ -134,6 +141,7 @@ final class NodeParts: Sendable {
         if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
         await bridge.drain(within: .seconds(5))
         await admin?.close()
+        await authenticator?.shutdown()
         hub.end()
         try? await group.shutdownGracefully()
         phase.set(.stopped)

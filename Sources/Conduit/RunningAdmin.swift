@@ -1,4 +1,5 @@
 import ConduitAdmin
+import ConduitAuth
 import ConduitCluster
 import ConduitGateway
 import ConduitHub
@@ -23,11 +24,11 @@ final class RunningAdmin: Sendable {
 
     /// Returns when the port is open; `nil` when the configuration wants none.
     static func open(
-        _ configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway,
+        _ configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, authenticator: Authenticator?,
         group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningAdmin? {
         guard configuration.admin.isEnabled else { return nil }
-        let node = AdminView(configuration: configuration, hub: hub, bridge: bridge, gateway: gateway)
+        let node = AdminView(configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator)
         var quiet = logger
         // The service group tells of its own steps; the node tells what matters itself.
         quiet.logLevel = .critical

@@ -31,6 +31,7 @@ enum AdminMetrics {
         page.write(MetricName.localDelivery, hub.localDelivery)
         page.write(MetricName.loopLag, hub.loopLag)
         page.write(MetricName.handshakes, label: "outcome", statistics.handshakes)
+        if let auth = statistics.auth { write(auth, to: &page) }
         if let cluster = statistics.cluster { write(cluster, to: &page) }
         let process = statistics.process
         page.write(MetricName.processCPU, process.cpuSeconds)
@@ -38,6 +39,17 @@ enum AdminMetrics {
         page.write(MetricName.processDescriptors, process.openDescriptors)
         page.write(MetricName.processMaxDescriptors, process.maxDescriptors)
         return page.text
+    }
+
+    private static func write(_ auth: AuthStatistics, to page: inout PrometheusText) {
+        page.write(MetricName.authentications, label: "result", auth.results)
+        page.write(MetricName.keySetReadings, label: "result", auth.keySetReadings)
+        if let keys = auth.keySetKeys { page.write(MetricName.keySetKeys, keys) }
+        if let time = auth.keySetReadAt { page.write(MetricName.keySetReadTime, Double(time) / 1000) }
+        guard let breaker = auth.breaker else { return }
+        page.write(MetricName.authHookQuestions, label: "result", auth.hookResults)
+        page.write(MetricName.authHookLatency, auth.hookLatency)
+        page.write(MetricName.authHookBreaker, breaker.rawValue)
     }
 
     private static func write(_ cluster: ClusterStatistics, to page: inout PrometheusText) {

@@ -67,15 +67,18 @@ package struct AdminStatistics: Sendable {
     package var process: ProcessFigures
     /// Requests on the public port, by what became of them.
     package var handshakes: [String: UInt64]
+    /// `nil` when nothing is configured that authenticates.
+    package var auth: AuthStatistics?
 
     package init(
         hub: HubStatistics, cluster: ClusterStatistics? = nil, process: ProcessFigures,
-        handshakes: [String: UInt64] = [:]
+        handshakes: [String: UInt64] = [:], auth: AuthStatistics? = nil
     ) {
         self.hub = hub
         self.cluster = cluster
         self.process = process
         self.handshakes = handshakes
+        self.auth = auth
     }
 }
 

@@ -61,22 +61,6 @@ package final class Authenticator: Sendable {
             configuration, store: store, hook: hook, web: web, counters: counters, logger: logger)
     }
 
-    /// What is wrong with keys that the settings name. Asks nobody.
-    package static func problem(of configuration: AuthConfiguration) async -> AuthSetupError? {
-        var local = configuration.jwt
-        local.jwksURL = ""
-        let web = WebClient(caFile: "", connections: 1, connectTimeout: .seconds(1))
-        var problem: AuthSetupError?
-        do throws(AuthSetupError) {
-            _ = try await KeyStore(
-                local, web: web, counters: AuthCounters(), logger: Logger(label: "check") { _ in SwiftLogNoOpLogHandler() })
-        } catch {
-            problem = error
-        }
-        await web.shutdown()
-        return problem
-    }
-
     package func shutdown() async {
         await store?.stop()
         await web.shutdown()

@@ -13,6 +13,14 @@ enum JWKSReader {
     /// Longest modulus: 8192 bits in Base64. Verifying with a longer one would cost more than a stranger may cost us.
     private static let maximumModulus = 1368
 
+    /// One key of a set.
+    struct Entry: Sendable {
+        let id: String?
+        let key: PublicKey
+        /// The one algorithm that it may be used with, where the set says so.
+        let algorithm: String?
+    }
+
     /// What was found.
     struct Reading: Sendable {
         var keys: [VerificationKey] = []
@@ -21,52 +29,55 @@ enum JWKSReader {
     }
 
     static func read(_ bytes: ByteBuffer) async throws(KeyError) -> Reading {
-        guard bytes.readableBytes <= maximumBytes else { throw KeyError("the key set is larger than 256 KiB") }
-        guard let document = try? JSONValue(document: bytes), let list = document.object?["keys"],
-            case .array(let entries) = list.content
-        else { throw KeyError("no JSON Web Key Set: an object with a list \"keys\" is needed") }
-        guard entries.count <= maximumKeys else { throw KeyError("the key set has more than \(maximumKeys) keys") }
-        var reading = Reading()
+        let (entries, skipped) = try parse(bytes)
+        var reading = Reading(skipped: skipped)
         for entry in entries {
-            let keys = await keys(of: entry)
-            if keys.isEmpty { reading.skipped += 1 }
-            reading.keys += keys
+            let keys = try await entry.key.verificationKeys(id: entry.id)
+            reading.keys += keys.filter { entry.algorithm == nil || entry.algorithm == $0.algorithm.rawValue }
         }
         guard !reading.keys.isEmpty else { throw KeyError("the key set has no key that can verify tokens") }
         return reading
     }
 
-    private static func keys(of entry: JSONValue) async -> [VerificationKey] {
-        guard let fields = entry.object else { return [] }
+    static func parse(_ bytes: ByteBuffer) throws(KeyError) -> (entries: [Entry], skipped: Int) {
+        guard bytes.readableBytes <= maximumBytes else { throw KeyError("the key set is larger than 256 KiB") }
+        guard let document = try? JSONValue(document: bytes), let list = document.object?["keys"],
+            case .array(let elements) = list.content
+        else { throw KeyError("no JSON Web Key Set: an object with a list \"keys\" is needed") }
+        guard elements.count <= maximumKeys else { throw KeyError("the key set has more than \(maximumKeys) keys") }
+        let entries = elements.compactMap(entry)
+        guard !entries.isEmpty else { throw KeyError("the key set has no key that can verify tokens") }
+        return (entries, elements.count - entries.count)
+    }
+
+    /// `nil` for a key that is not for us.
+    private static func entry(_ value: JSONValue) -> Entry? {
+        guard let fields = value.object else { return nil }
         func text(_ name: String) -> String? { fields[name]?.string }
-        if let use = text("use"), use != "sig" { return [] }
+        if let use = text("use"), use != "sig" { return nil }
         if let operations = fields["key_ops"] {
             guard case .array(let names) = operations.content, names.contains(where: { $0.string == "verify" }) else {
-                return []
+                return nil
             }
         }
-        let id = text("kid")
-        var keys: [VerificationKey] = []
+        let key: PublicKey
         switch (text("kty"), text("crv")) {
         case ("RSA", _):
             guard let modulus = text("n"), let exponent = text("e"), modulus.utf8.count <= maximumModulus,
-                exponent.utf8.count <= 8, let key = try? Insecure.RSA.PublicKey(modulus: modulus, exponent: exponent),
-                let made = try? await KeyMaterial.rsa(key, id: id)
-            else { return [] }
-            keys = made
+                exponent.utf8.count <= 8, let made = try? Insecure.RSA.PublicKey(modulus: modulus, exponent: exponent)
+            else { return nil }
+            key = .rsa(made)
         case ("EC", "P-256"):
-            guard let x = text("x"), let y = text("y"), let key = try? ES256PublicKey(parameters: (x, y)),
-                let made = try? await KeyMaterial.ecdsa(key, id: id)
-            else { return [] }
-            keys = [made]
+            guard let x = text("x"), let y = text("y"), let made = try? ES256PublicKey(parameters: (x, y)) else {
+                return nil
+            }
+            key = .ecdsa(made)
         case ("OKP", "Ed25519"):
-            guard let x = text("x"), let key = try? EdDSA.PublicKey(x: x, curve: .ed25519),
-                let made = try? await KeyMaterial.edDSA(key, id: id)
-            else { return [] }
-            keys = [made]
-        default: return []
+            guard let x = text("x"), let made = try? EdDSA.PublicKey(x: x, curve: .ed25519) else { return nil }
+            key = .edDSA(made)
+        default: return nil
         }
-        guard let algorithm = fields["alg"] else { return keys }
-        return keys.filter { $0.algorithm.rawValue == algorithm.string }
+        // An algorithm that isn't a text is none that we know.
+        return Entry(id: text("kid"), key: key, algorithm: fields["alg"].map { $0.string ?? "" })
     }
 }

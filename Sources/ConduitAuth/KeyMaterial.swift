@@ -1,5 +1,6 @@
 import Foundation
 import JWTKit
+import NIOCore
 
 /// Why a key can't be used: in words that never repeat it.
 package struct KeyError: Error, Hashable, CustomStringConvertible {
@@ -26,39 +27,7 @@ enum KeyMaterial {
         return keys
     }
 
-    /// The keys of a PEM text.
-    static func publicKey(pem: String) async throws(KeyError) -> [VerificationKey] {
-        guard !pem.contains("PRIVATE KEY") else {
-            throw KeyError("this is a private key; a node needs only the public one")
-        }
-        if let key = try? Insecure.RSA.PublicKey(pem: pem) { return try await rsa(key) }
-        if pem.contains("CERTIFICATE"), let key = try? Insecure.RSA.PublicKey(certificatePEM: pem) {
-            return try await rsa(key)
-        }
-        if let key = try? ES256PublicKey(pem: pem) { return [try await ecdsa(key)] }
-        if pem.contains("CERTIFICATE"), let key = try? ES256PublicKey(certificate: pem) {
-            return [try await ecdsa(key)]
-        }
-        if let key = try? EdDSA.PublicKey(pem: pem) { return [try await edDSA(key)] }
-        throw KeyError("no public key in PEM: RSA from 2048 bits, P-256 or Ed25519 are taken")
-    }
-
-    static func rsa(_ key: Insecure.RSA.PublicKey, id: String? = nil) async throws(KeyError) -> [VerificationKey] {
-        [
-            try await verification(.rs256, id: id) { await $0.add(rsa: key, digestAlgorithm: .sha256) },
-            try await verification(.ps256, id: id) { await $0.add(pss: key, digestAlgorithm: .sha256) },
-        ]
-    }
-
-    static func ecdsa(_ key: ES256PublicKey, id: String? = nil) async throws(KeyError) -> VerificationKey {
-        try await verification(.es256, id: id) { await $0.add(ecdsa: key) }
-    }
-
-    static func edDSA(_ key: EdDSA.PublicKey, id: String? = nil) async throws(KeyError) -> VerificationKey {
-        try await verification(.edDSA, id: id) { await $0.add(eddsa: key) }
-    }
-
-    private static func verification(
+    static func verification(
         _ algorithm: TokenAlgorithm, id: String? = nil, _ add: (JWTKeyCollection) async -> Void
     ) async throws(KeyError) -> VerificationKey {
         VerificationKey(id: id, algorithm: algorithm, verifier: try await lent(add))
@@ -104,12 +73,36 @@ extension TokenConfiguration {
         for (name, file) in [("public-key", publicKeyFile), ("previous-public-key", previousPublicKeyFile)]
         where !file.isEmpty {
             do throws(KeyError) {
-                keys += try await KeyMaterial.publicKey(pem: try KeyMaterial.text(ofFile: file))
+                keys += try await PublicKey(pem: try KeyMaterial.text(ofFile: file)).verificationKeys()
             } catch {
                 throw AuthSetupError(key: "auth.jwt.\(name)", message: "\(file.debugDescription): \(error)")
             }
         }
         return keys.filter { allows($0.algorithm) }
+    }
+
+    /// What is wrong with the keys, as far as it can be told without asking anybody.
+    package func problem() -> AuthSetupError? {
+        for (name, secret) in [("secret", secret), ("previous-secret", previousSecret)]
+        where !secret.isEmpty && secret.utf8.count < Self.leastSecretBytes {
+            return AuthSetupError(
+                key: "auth.jwt.\(name)", message: "the secret is shorter than \(Self.leastSecretBytes) bytes")
+        }
+        for (name, file) in [("public-key", publicKeyFile), ("previous-public-key", previousPublicKeyFile)]
+        where !file.isEmpty {
+            do throws(KeyError) {
+                _ = try PublicKey(pem: try KeyMaterial.text(ofFile: file))
+            } catch {
+                return AuthSetupError(key: "auth.jwt.\(name)", message: "\(file.debugDescription): \(error)")
+            }
+        }
+        guard !jwksFile.isEmpty else { return nil }
+        do throws(KeyError) {
+            _ = try JWKSReader.parse(ByteBuffer(string: try KeyMaterial.text(ofFile: jwksFile)))
+            return nil
+        } catch {
+            return AuthSetupError(key: "auth.jwt.jwks-file", message: "\(jwksFile.debugDescription): \(error)")
+        }
     }
 
     func allows(_ algorithm: TokenAlgorithm) -> Bool { algorithms.isEmpty || algorithms.contains(algorithm) }

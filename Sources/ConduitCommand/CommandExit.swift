@@ -4,6 +4,8 @@ import UnixSignals
 
 /// How the command ends when it can't do what it was asked for: lines for people, and a number by sysexits.h.
 enum CommandExit {
+    /// EX_DATAERR: what was given is not good.
+    static let badData: Int32 = 65
     /// EX_UNAVAILABLE: something that the command needs can't be reached.
     static let unavailable: Int32 = 69
     /// EX_CONFIG: the configuration is wrong.

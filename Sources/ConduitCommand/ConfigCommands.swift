@@ -10,8 +10,9 @@ struct CheckConfigCommand: ParsableCommand {
     @OptionGroup var node: NodeOptions
 
     func run() throws {
-        _ = try node.load()
+        let configuration = try node.load()
         print("The configuration is in order.")
+        if !configuration.auth.isConfigured { CommandExit.say("conduit: warning: \(configuration.openNotice)") }
     }
 }
 

@@ -61,6 +61,7 @@ struct HealthCommand: AsyncParsableCommand {
         guard gateway.port != 0 else {
             throw ValidationError("http.port is 0, so the node has a port that nobody knows beforehand: use --url")
         }
-        return HealthProbe(host: gateway.host, port: gateway.port, path: "/health")
+        let host = configuration.listeningHost(isAuthenticated: configuration.auth.isConfigured)
+        return HealthProbe(host: host, port: gateway.port, path: "/health")
     }
 }

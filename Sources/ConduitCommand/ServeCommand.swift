@@ -73,7 +73,15 @@ struct ServeCommand: AsyncParsableCommand {
                 "admin port",
                 metadata: [LogKey.address: "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"])
         }
-        logger.notice("no authentication is configured: any client may join and publish to any room")
+        let auth = node.configuration.auth
+        if auth.isConfigured {
+            logger.info(
+                "authentication",
+                metadata: [
+                    "tokens": "\(auth.jwt.isConfigured)", "anonymous": "\(auth.allowsAnonymous)",
+                    "hook": "\(auth.hook.map { $0.asks.map(\.rawValue).sorted().joined(separator: ",") } ?? "none")",
+                ])
+        }
         if let redis = node.configuration.cluster.redis {
             logger.info(
                 "cluster",

@@ -115,6 +115,29 @@ public enum MetricName {
     /// Nodes alive.
     public static let clusterNodes = Metric("conduit_cluster_nodes", .gauge, "Nodes with a valid lease, this one too.")
 
+    // Authentication.
+    /// Clients by what became of their tokens.
+    public static let authentications = Metric(
+        "conduit_authentications_total", .counter,
+        "Clients and new tokens by result: accepted, anonymous, unavailable, or why they were refused.")
+    /// Readings of the key set.
+    public static let keySetReadings = Metric(
+        "conduit_auth_key_set_readings_total", .counter, "Readings of the key set (JWKS), by result.")
+    /// Keys known from the key set.
+    public static let keySetKeys = Metric("conduit_auth_key_set_keys", .gauge, "Keys of the last good key set.")
+    /// When the key set was read.
+    public static let keySetReadTime = Metric(
+        "conduit_auth_key_set_read_timestamp_seconds", .gauge, "When the key set was last read well.")
+    /// Questions to the application's server.
+    public static let authHookQuestions = Metric(
+        "conduit_auth_hook_questions_total", .counter, "Questions to the server of auth.url, by result.")
+    /// How long it takes to answer.
+    public static let authHookLatency = Metric(
+        "conduit_auth_hook_seconds", .histogram, "How long the server of auth.url takes to answer or to fail.")
+    /// Whether it is asked.
+    public static let authHookBreaker = Metric(
+        "conduit_auth_hook_breaker", .gauge, "Whether the server of auth.url is asked: 0 yes, 1 on trial, 2 no.")
+
     // The process; names that every Prometheus dashboard knows.
     /// CPU time.
     public static let processCPU = Metric("process_cpu_seconds_total", .counter, "CPU time, user and system.")
@@ -131,7 +154,8 @@ public enum MetricName {
         bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
         relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed,
         relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
-        presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, processCPU,
+        presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, authentications,
+        keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, processCPU,
         processMemory, processDescriptors, processMaxDescriptors,
     ]
 }

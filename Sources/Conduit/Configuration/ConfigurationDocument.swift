@@ -86,7 +86,9 @@ package enum ConfigurationDocument {
 
     private static func yamlValue(_ key: ConfigurationKey) -> String {
         switch key.kind {
-        case .integer, .boolean, .list: key.defaultText
+        case .integer, .boolean: key.defaultText
+        case .list where key.defaultText == "[]": key.defaultText
+        case .list: "[" + key.defaultText.split(separator: ",").map { "\"\($0)\"" }.joined(separator: ", ") + "]"
         case .duration, .choice, .text: "\"" + key.defaultText + "\""
         }
     }

@@ -5,7 +5,7 @@ import ConduitRedis
 extension ConfigurationKey {
     /// Every setting of a node, in the order of the sample file. Those with `<namespace>` in their name are patterns.
     package static let all: [ConfigurationKey] =
-        node + http + limits + heartbeat + rooms + redis + cluster + presence + admin + logging
+        node + http + auth + limits + heartbeat + rooms + redis + cluster + presence + admin + logging
 
     private static let node: [ConfigurationKey] = [
         ConfigurationKey(
@@ -206,13 +206,13 @@ extension ConfigurationKey {
 
 // What texts are allowed. Pure functions of bytes; nothing is resolved or opened here.
 extension ConfigurationKey {
-    @Sendable private static func isPlain(_ text: String) -> Bool {
+    @Sendable static func isPlain(_ text: String) -> Bool {
         text.utf8.count <= 4096 && !text.containsControlCharacter
     }
 
     private static func isVisible(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F }
 
-    @Sendable private static func isToken(_ text: String) -> Bool {
+    @Sendable static func isToken(_ text: String) -> Bool {
         text.utf8.count <= 4096 && text.utf8.allSatisfy(isVisible)
     }
 

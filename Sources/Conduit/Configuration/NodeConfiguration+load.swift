@@ -48,6 +48,7 @@ extension NodeConfiguration {
         gateway = Self.gateway(values)
         cluster = Self.cluster(values)
         admin = Self.admin(values)
+        auth = Self.auth(values)
         logLevel = Logger.Level(rawValue: values.text("log.level")) ?? .info
         logFormat = LogFormat(rawValue: values.text("log.format")) ?? .auto
         hub.rooms = Self.rooms(values)
@@ -184,6 +185,7 @@ extension NodeConfiguration {
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)
         findContradictionsOfRooms(in: &values)
+        findContradictionsOfAuth(in: &values)
     }
 
     private static func findContradictionsOfTLS(in values: inout ConfigurationValues) {

@@ -1,4 +1,5 @@
 public import ConduitAdmin
+public import ConduitAuth
 package import ConduitCluster
 public import ConduitCore
 public import ConduitGateway
@@ -22,6 +23,8 @@ public struct NodeConfiguration: Sendable {
     package var cluster = ClusterConfiguration()
     /// The operator's port.
     public var admin = AdminConfiguration()
+    /// Who may connect.
+    public var auth = AuthConfiguration()
     /// Least level of log lines that are written.
     public var logLevel = Logger.Level.info
     /// Form of log lines.

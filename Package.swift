@@ -164,7 +164,7 @@ let package = Package(
             name: "ConduitAuthTests",
             dependencies: [
                 "ConduitAuth", "ConduitGateway", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
-                "ConduitTesting", jwt, nio, posix, http1, ssl, logging,
+                "ConduitTesting", jwt, crypto, nio, concurrency, logging,
             ],
             swiftSettings: strict),
         .testTarget(

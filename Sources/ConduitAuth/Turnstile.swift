@@ -57,6 +57,9 @@ actor Turnstile {
         inside -= 1
     }
 
+    /// How many wait.
+    var waitingCount: Int { waiting.count }
+
     private func giveUp(_ ticket: UInt64) {
         waiting.removeValue(forKey: ticket)?.resume(returning: false)
     }

@@ -7,8 +7,8 @@ struct ConduitCommand: AsyncParsableCommand {
         commandName: "conduit",
         abstract: "A WebSocket server for rooms, presence and broadcasts over many nodes.",
         discussion: """
-            Without a verb, `conduit` serves. Exit codes: 64 wrong usage, 65 a bad token, 69 a service can't be reached, 78 wrong \
-            configuration.
+            Without a verb, `conduit` serves. Exit codes: 64 wrong usage, 65 a bad token, 69 a service can't be \
+            reached, 78 wrong configuration.
             """,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, AuditCommand.self,

@@ -145,7 +145,7 @@ struct TokenIssueCommand: AsyncParsableCommand {
             lenient.jwt.issuer = ""
             lenient.jwt.audience = []
             _ = try TokenRules(lenient).identity(of: try SignedToken(token).claims(), now: draft.issuedAt)
-        } catch let error as AuthenticationError {
+        } catch {
             throw CommandExit.failure(CommandExit.badData, ["no node would take this: \(error.message)"])
         }
         print(token)

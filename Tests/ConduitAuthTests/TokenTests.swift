@@ -1,6 +1,7 @@
 import ConduitCore
 import ConduitGateway
 import ConduitHub
+import ConduitTelemetry
 import ConduitTesting
 import Foundation
 import JWTKit
@@ -84,9 +85,9 @@ import Testing
             #expect(try await authenticator.refusal(of: pss) == nil)
         }
         configuration.jwt.algorithms = [.ps256]
-        try await withAuthenticator(configuration) { authenticator in
-            #expect(try await authenticator.refusal(of: try await rsa.token()) == .algorithm)
-        }
+        let token = try await rsa.token()
+        let refusal = try await withAuthenticator(configuration) { try await $0.refusal(of: token) }
+        #expect(refusal == .algorithm)
         _ = folder
     }
 
@@ -268,9 +269,8 @@ import Testing
     // MARK: Who brings nothing
 
     @Test func anonymousOnlyWhenTheConfigurationSaysSo() async throws {
-        try await withAuthenticator(.secret()) { authenticator in
-            #expect(try await authenticator.refusal(of: nil) == .missing)
-        }
+        let refusal = try await withAuthenticator(.secret()) { try await $0.refusal(of: nil) }
+        #expect(refusal == .missing)
         let rights = RoomRights([.init("public:*", [.join])])
         let configuration = AuthConfiguration.secret {
             $0.allowsAnonymous = true

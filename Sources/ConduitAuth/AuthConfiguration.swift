@@ -32,7 +32,7 @@ public struct AuthConfiguration: Sendable {
 
 /// Which JSON Web Tokens (RFC 7519) are taken.
 public struct TokenConfiguration: Sendable {
-    /// The secret of HS256, HS384 and HS512, at least 32 bytes; empty for none.
+    /// The secret of HS256, from 48 bytes also of HS384, from 64 of HS512; at least 32 bytes, empty for none.
     public var secret = ""
     /// The secret before that: still taken while tokens of its time live.
     public var previousSecret = ""
@@ -66,8 +66,8 @@ public struct TokenConfiguration: Sendable {
             && jwksFile.isEmpty && jwksURL.isEmpty)
     }
 
-    /// Least bytes of a secret: as many as the digest of HS256 has (RFC 7518, section 3.2).
-    public static let leastSecretBytes = 32
+    /// Least bytes of a secret.
+    package static let leastSecretBytes = TokenAlgorithm.hs256.leastSecretBytes
 }
 
 /// How the application's own server is asked.

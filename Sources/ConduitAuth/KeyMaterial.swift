@@ -13,16 +13,33 @@ package struct KeyError: Error, Hashable, CustomStringConvertible {
 ///
 /// jwt-kit keeps its algorithms to itself and lends them by a collection; one collection a key, asked once.
 enum KeyMaterial {
+    /// jwt-kit's algorithm for a secret that is long enough for it.
+    static func hmac(_ secret: String, _ algorithm: TokenAlgorithm) async throws(KeyError) -> any JWTAlgorithm {
+        guard secret.utf8.count >= algorithm.leastSecretBytes else {
+            throw KeyError("\(algorithm.rawValue) needs a secret of at least \(algorithm.leastSecretBytes) bytes")
+        }
+        let digest: DigestAlgorithm
+        switch algorithm {
+        case .hs256: digest = .sha256
+        case .hs384: digest = .sha384
+        case .hs512: digest = .sha512
+        case .rs256, .ps256, .es256, .edDSA:
+            throw KeyError("\(algorithm.rawValue) signs with a private key, not with a secret")
+        }
+        let key = HMACKey(from: Data(secret.utf8))
+        return try await lent { await $0.add(hmac: key, digestAlgorithm: digest) }
+    }
+
     /// The keys of a shared secret.
     static func secret(_ secret: String) async throws(KeyError) -> [VerificationKey] {
         guard secret.utf8.count >= TokenConfiguration.leastSecretBytes else {
             throw KeyError("the secret is shorter than \(TokenConfiguration.leastSecretBytes) bytes")
         }
-        let key = HMACKey(from: Data(secret.utf8))
+        // A short secret is no secret for a long digest.
         var keys: [VerificationKey] = []
-        for (algorithm, digest) in [(TokenAlgorithm.hs256, DigestAlgorithm.sha256), (.hs384, .sha384), (.hs512, .sha512)]
-        {
-            keys.append(try await verification(algorithm) { await $0.add(hmac: key, digestAlgorithm: digest) })
+        for algorithm in TokenAlgorithm.symmetric where secret.utf8.count >= algorithm.leastSecretBytes {
+            keys.append(
+                VerificationKey(id: nil, algorithm: algorithm, verifier: try await hmac(secret, algorithm)))
         }
         return keys
     }

@@ -11,20 +11,8 @@ package struct TokenIssuer: Sendable {
 
     /// One that signs with a shared secret.
     package init(secret: String, algorithm: TokenAlgorithm = .hs256) async throws(KeyError) {
-        let digest: DigestAlgorithm
-        switch algorithm {
-        case .hs256: digest = .sha256
-        case .hs384: digest = .sha384
-        case .hs512: digest = .sha512
-        case .rs256, .ps256, .es256, .edDSA:
-            throw KeyError("\(algorithm.rawValue) signs with a private key, not with a secret")
-        }
-        guard secret.utf8.count >= TokenConfiguration.leastSecretBytes else {
-            throw KeyError("the secret is shorter than \(TokenConfiguration.leastSecretBytes) bytes")
-        }
         self.algorithm = algorithm
-        let key = HMACKey(from: Data(secret.utf8))
-        signer = try await KeyMaterial.lent { await $0.add(hmac: key, digestAlgorithm: digest) }
+        signer = try await KeyMaterial.hmac(secret, algorithm)
     }
 
     /// One that signs with a private key in PEM. An RSA key signs RS256 unless PS256 is wanted.

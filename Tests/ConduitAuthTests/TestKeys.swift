@@ -21,8 +21,8 @@ struct TestKey: Sendable {
     let jwk: String
     let secret: String
 
-    static let secret = "0123456789abcdef0123456789abcdef"
-    static let otherSecret = "another secret of thirty-two bytes or more"
+    static let secret = String(repeating: "0123456789abcdef", count: 4)
+    static let otherSecret = String(repeating: "another secret! ", count: 4)
 
     static func make(_ algorithm: TokenAlgorithm) async throws -> TestKey {
         switch algorithm {

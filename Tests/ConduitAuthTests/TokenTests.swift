@@ -128,6 +128,16 @@ import Testing
         #expect(short.problem()?.description == "auth.jwt.secret: the secret is shorter than 32 bytes")
     }
 
+    @Test func aShortSecretIsForAShortDigest() async throws {
+        let long = try await TestKey.make(.hs512).token()
+        let secret = String(TestKey.secret.prefix(48))
+        let kept = try await KeyMaterial.secret(secret)
+        #expect(kept.map(\.algorithm) == [.hs256, .hs384])
+        await #expect(throws: KeyError.self) { _ = try await TokenIssuer(secret: secret, algorithm: .hs512) }
+        let refusal = try await withAuthenticator(.secret(secret)) { try await $0.refusal(of: long) }
+        #expect(refusal == .unknownKey)
+    }
+
     // MARK: Forms
 
     @Test func nonsenseIsMalformed() async throws {

@@ -7,7 +7,7 @@ import Testing
 
 /// Tokens and the hook over whole nodes and real WebSockets.
 @Suite struct AuthenticationTests {
-    static let secret = "a secret of the tests, thirty-two bytes"
+    static let secret = "a secret of the tests, long enough for the longest digest of all of them"
 
     static func token(_ claims: String = "\"sub\":\"ann\"", secret: String = secret) async throws -> String {
         let now = Int64(Date().timeIntervalSince1970)
@@ -141,6 +141,7 @@ import Testing
         (["auth.jwt.issuer=a"], "auth.jwt.issuer"),
         (["auth.jwt.secret=\(secret)", "auth.jwt.algorithms=RS256"], "auth.jwt.algorithms"),
         (["auth.jwt.secret=\(secret)", "auth.jwt.algorithms=none"], "auth.jwt.algorithms"),
+        (["auth.jwt.secret=\(secret.prefix(63))", "auth.jwt.algorithms=HS512"], "auth.jwt.algorithms"),
         (["auth.url=http://a/", "auth.anonymous=true"], "auth.anonymous"),
         (["auth.url=http://a/", "auth.url-asks=join"], "auth.url-asks"),
         (["auth.url=ftp://a/"], "auth.url"), (["auth.url-secret=x"], "auth.url-secret"),

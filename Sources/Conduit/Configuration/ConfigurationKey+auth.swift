@@ -20,7 +20,8 @@ extension ConfigurationKey {
             "auth.ca-file", .text(allowed: "a path, or empty", check: isPlain), default: "",
             "Authorities that vouch for the servers of auth.url and auth.jwt.jwks-url (PEM); empty takes the system's."),
         ConfigurationKey(
-            "auth.jwt.secret", secretText, default: "", secret: true, "Secret of tokens signed with HS256, HS384 or HS512."),
+            "auth.jwt.secret", secretText, default: "", secret: true,
+            "Secret of tokens signed with HS256, with at least 48 bytes also HS384, with 64 HS512."),
         ConfigurationKey(
             "auth.jwt.previous-secret", secretText, default: "", secret: true,
             "The secret before that; its tokens are still taken."),

@@ -113,7 +113,9 @@ extension NodeConfiguration {
         if let file = values.given("auth.ca-file"), !FileManager.default.isReadableFile(atPath: file) {
             values.contradiction("auth.ca-file", message: "\(ConfigurationKey.quoted(file)) can't be read")
         }
-        if let problem = auth.jwt.problem() { values.contradiction(problem.key, message: problem.message) }
+        if let problem = auth.jwt.problem(), !values.problems.contains(where: { $0.key == problem.key }) {
+            values.contradiction(problem.key, message: problem.message)
+        }
     }
 
     /// An algorithm that no key can do would never be taken.
@@ -121,9 +123,12 @@ extension NodeConfiguration {
         let hasSet = !auth.jwt.jwksFile.isEmpty || !auth.jwt.jwksURL.isEmpty
         for algorithm in auth.jwt.algorithms.sorted(by: { $0.rawValue < $1.rawValue }) where auth.jwt.isConfigured {
             let isPossible =
-                algorithm.isSymmetric ? !auth.jwt.secret.isEmpty : hasSet || !auth.jwt.publicKeyFile.isEmpty
+                algorithm.isSymmetric
+                ? auth.jwt.secret.utf8.count >= algorithm.leastSecretBytes : hasSet || !auth.jwt.publicKeyFile.isEmpty
             guard !isPossible else { continue }
-            let needed = algorithm.isSymmetric ? "auth.jwt.secret" : "a public key or a key set"
+            let needed =
+                algorithm.isSymmetric
+                ? "auth.jwt.secret with at least \(algorithm.leastSecretBytes) bytes" : "a public key or a key set"
             values.contradiction(
                 "auth.jwt.algorithms", message: "auth.jwt.algorithms has \(algorithm.rawValue), which needs \(needed)")
         }

@@ -185,7 +185,8 @@ let package = Package(
             name: "ConduitTests",
             dependencies: [
                 "Conduit", "ConduitCommand", "ConduitAdmin", "ConduitAuth", "ConduitGateway", "ConduitCluster",
-                "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting", configuration, nio,
+                "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting",
+                configuration, nio,
                 posix, logging,
             ],
             swiftSettings: strict),

@@ -33,7 +33,8 @@ final class NodeParts: Sendable {
 
     private init(
         configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
-        authenticator: Authenticator?, httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
+        authenticator: Authenticator?, httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell,
+        logger: Logger
     ) {
         self.configuration = configuration
         self.hub = hub

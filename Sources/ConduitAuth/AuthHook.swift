@@ -125,7 +125,7 @@ final class AuthHook: Sendable {
             counters.hook(result, took: start.duration(to: .now))
             note(breaker.withLock { ($0.succeeded(), $0.state) })
             return verdict
-        } catch where Task.isCancelled {
+        } catch  where Task.isCancelled {
             note(
                 breaker.withLock {
                     $0.abandoned(at: .now)

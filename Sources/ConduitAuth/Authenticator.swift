@@ -127,15 +127,19 @@ package final class Authenticator: Sendable {
     private func verify(_ token: SignedToken) async throws {
         guard let store else { throw AuthenticationError(.refused, "no tokens are taken here") }
         let algorithm = try rules.algorithm(of: token)
-        var keys = await store.keys
-        if !keys.mayKnow(algorithm, id: token.keyID) {
-            await store.lookAgain()
-            keys = await store.keys
-            if !keys.mayKnow(algorithm, id: token.keyID), await store.lacksSet {
-                throw HookUnavailable(description: "the key set has not been read yet")
-            }
+        do throws(AuthenticationError) {
+            return try rules.verify(token, algorithm, with: await store.keys)
+        } catch {
+            // Key sets hold public keys only: nothing new is to be found for a secret.
+            guard !algorithm.isSymmetric, await store.mayHaveNews(of: token.keyID) else { throw error }
         }
-        try rules.verify(token, algorithm, with: keys)
+        await store.lookAgain()
+        do throws(AuthenticationError) {
+            try rules.verify(token, algorithm, with: await store.keys)
+        } catch {
+            guard await store.lacksSet else { throw error }
+            throw HookUnavailable(description: "the key set has not been read yet")
+        }
     }
 
     // MARK: Connected

@@ -17,7 +17,14 @@ package struct Credentials: Sendable {
         path = request.path
         query = request.query
         headers = request.headers
-        remoteAddress = request.remoteAddress
+        remoteAddress = request.remoteAddress.map(Self.plain)
+    }
+
+    /// `192.0.2.1:80` and `[2001:db8::1]:80` for an address as NIO describes it; others stay as they are.
+    static func plain(_ address: String) -> String {
+        if address.hasPrefix("[IPv4]") { return String(address.dropFirst(6)) }
+        guard address.hasPrefix("[IPv6]"), let colon = address.lastIndex(of: ":") else { return address }
+        return "[\(address[..<colon].dropFirst(6))]\(address[colon...])"
     }
 
     /// The header fields that the application's server is told: what sessions and logs need.

@@ -87,6 +87,12 @@ actor KeyStore {
     /// Whether a set has not been had yet, so that nobody can tell which keys are good.
     var lacksSet: Bool { if case .url? = source { loaded.isEmpty } else { false } }
 
+    /// Whether looking once more may help: no set was had yet, or none of its keys has the name.
+    func mayHaveNews(of id: String?) -> Bool {
+        guard source != nil else { return false }
+        return loaded.isEmpty || (id != nil && !loaded.contains { $0.id == id })
+    }
+
     /// Looks once more for a key that isn't known, unless that was done a moment ago.
     func lookAgain() async {
         if running == nil {

@@ -29,7 +29,9 @@ package struct TokenRules: Sendable {
             if key.hasSigned(token) { return }
             isKnown = true
         }
-        guard isKnown else { throw AuthenticationError(.unknownKey, "the token is signed with a key that is not known") }
+        guard isKnown else {
+            throw AuthenticationError(.unknownKey, "the token is signed with a key that is not known")
+        }
         throw AuthenticationError(.badSignature, "the token's signature is not valid")
     }
 

@@ -35,9 +35,4 @@ package struct KeySet: Sendable {
     func candidates(for algorithm: TokenAlgorithm, id: String?) -> some Sequence<VerificationKey> {
         keys.lazy.filter { $0.algorithm == algorithm && ($0.id == nil || id == nil || $0.id == id) }.prefix(Self.tries)
     }
-
-    /// Whether any key might fit.
-    func mayKnow(_ algorithm: TokenAlgorithm, id: String?) -> Bool {
-        candidates(for: algorithm, id: id).contains { _ in true }
-    }
 }

@@ -34,7 +34,8 @@ final class WebClient: Sendable {
 
     /// Sends one request and waits for the whole answer.
     func send(
-        _ method: HTTPMethod, _ url: String, headers: HTTPHeaders = [:], body: ByteBuffer? = nil, within limit: Duration,
+        _ method: HTTPMethod, _ url: String, headers: HTTPHeaders = [:], body: ByteBuffer? = nil,
+        within limit: Duration,
         upTo bytes: Int
     ) async throws -> Answer {
         try await withinTime(limit) { [client] in
@@ -42,13 +43,16 @@ final class WebClient: Sendable {
             request.method = method
             request.headers = headers
             if let body { request.body = .bytes(body) }
-            // Its own limit ends with the head; the one around it holds for the body too.
+            // Its own limit ends with the head; the one around it holds for the body too, and comes first.
+            let spare = TimeAmount(limit) + .seconds(1)
             let response: HTTPClientResponse
             do {
-                response = try await client.execute(request, timeout: TimeAmount(limit))
+                response = try await client.execute(request, timeout: spare)
             } catch let error as HTTPClientError where error == .remoteConnectionClosed {
                 // The server closed a kept connection as it was used again. What is asked changes nothing, so again.
-                response = try await client.execute(request, timeout: TimeAmount(limit))
+                response = try await client.execute(request, timeout: spare)
+            } catch let error as HTTPClientError where error == .connectTimeout {
+                throw TimedOut()
             }
             return Answer(status: Int(response.status.code), body: try await response.body.collect(upTo: bytes))
         }

@@ -67,6 +67,12 @@ import Testing
         }
     }
 
+    @Test func addressesAreToldPlainly() {
+        #expect(Credentials.plain("[IPv4]192.0.2.1:80") == "192.0.2.1:80")
+        #expect(Credentials.plain("[IPv6]2001:db8::1:80") == "[2001:db8::1]:80")
+        #expect(Credentials.plain("192.0.2.1") == "192.0.2.1")
+    }
+
     @Test func theServerRefuses() async throws {
         let server = try await TestHTTPServer.start { _ in .status(403, "{\"message\":\"come back tomorrow\"}") }
         try await withAuthenticator(Self.configuration(server)) { authenticator in
@@ -142,12 +148,14 @@ import Testing
         }
     }
 
-    /// One place and four that wait: of twenty, five are asked while the server is silent, and the rest is told at once.
+    /// One place and four that wait: whoever else comes is told at once. Who has waited for a place until the time is
+    /// over may get one at that moment, and ask in vain.
     @Test func questionsAreBounded() async throws {
         let server = try await TestHTTPServer.start { _ in .silence }
         let configuration = Self.configuration(server) {
             $0.concurrency = 1
             $0.timeout = .seconds(2)
+            $0.breakerFailures = 1000
         }
         try await withAuthenticator(configuration) { authenticator in
             await withTaskGroup(of: Void.self) { group in
@@ -157,8 +165,10 @@ import Testing
                 await group.waitForAll()
             }
             let results = authenticator.statistics.hookResults
-            #expect(results["timeout"] == 1 && results["busy"] == 19, "\(results)")
-            #expect(server.requests.count == 1)
+            let timeouts = results["timeout", default: 0]
+            #expect(
+                (1...5).contains(timeouts) && results == ["timeout": timeouts, "busy": 20 - timeouts], "\(results)")
+            #expect(server.requests.count <= 5)
             // Whoever waited in vain has left no place taken.
             server.answer { _ in .status(204) }
             let refusal = try await authenticator.refusal(of: "x")
@@ -187,7 +197,9 @@ import Testing
             #expect(server.requests.count == 2)
             await server.stop()
             server.answer { _ in .hangUp }
-            await #expect(throws: HookUnavailable.self) { _ = try await authenticator.authorize(try question(.join, "good")) }
+            await #expect(throws: HookUnavailable.self) {
+                _ = try await authenticator.authorize(try question(.join, "good"))
+            }
         }
     }
 

@@ -49,6 +49,31 @@ import Testing
         }
     }
 
+    /// A key without a name fits every token of its algorithm, and must not hide that the set has a new one.
+    @Test func aSetAndAFileStandTogether() async throws {
+        let (own, next) = (try await TestKey.make(.es256), try await TestKey.make(.es256))
+        let folder = try TemporaryFolder("keys")
+        try Data(own.publicPEM.utf8).write(to: URL(fileURLWithPath: folder.path("key.pem")))
+        let server = try await TestHTTPServer.start { _ in .status(200, TestKey.set(own.jwk(keyID: "1"))) }
+        var configuration = Self.configuration(server)
+        configuration.jwt.publicKeyFile = folder.path("key.pem")
+        configuration.jwt.secret = TestKey.secret
+        var times = KeyStore.Times()
+        times.unknownKeyPause = .zero
+        try await withAuthenticator(configuration, times: times) { authenticator in
+            try await eventually { authenticator.statistics.keySetKeys == 1 }
+            server.answer { _ in .status(200, TestKey.set(next.jwk(keyID: "2"))) }
+            #expect(try await authenticator.refusal(of: try await next.token(keyID: "2")) == nil)
+            #expect(try await authenticator.refusal(of: try await own.token(keyID: "2")) == nil)
+            let asked = server.requests.count
+            // Nothing of a set can help a token that is signed with a secret.
+            let forged = try await TokenIssuer(secret: TestKey.otherSecret)
+                .token(claims: "{\"exp\":\(TestKey.now + 60)}", keyID: "3")
+            #expect(try await authenticator.refusal(of: forged) == .badSignature)
+            #expect(server.requests.count == asked)
+        }
+    }
+
     @Test func unknownKeysFetchSeldomAndTogether() async throws {
         let key = try await TestKey.make(.es256)
         let server = try await TestHTTPServer.start { _ in .status(200, TestKey.set(key.jwk(keyID: "1"))) }
@@ -150,7 +175,8 @@ import Testing
             ec.jwk(keyID: "1"), ec.jwk(keyID: "2", ",\"use\":\"enc\""), ec.jwk(keyID: "3", ",\"key_ops\":[\"sign\"]"),
             rsa.jwk(keyID: "4"), "{\"kty\":\"oct\",\"k\":\"AAAA\",\"kid\":\"5\"}", "{\"kty\":\"EC\",\"crv\":\"P-256\"}",
             "{\"kty\":\"RSA\",\"n\":\"\(String(repeating: "A", count: 4000))\",\"e\":\"AQAB\"}", "7",
-            "{\"kty\":\"RSA\",\"n\":\"sXch\",\"e\":\"AQAB\"}", "{\"kty\":\"EC\",\"crv\":\"P-521\",\"x\":\"A\",\"y\":\"A\"}")
+            "{\"kty\":\"RSA\",\"n\":\"sXch\",\"e\":\"AQAB\"}",
+            "{\"kty\":\"EC\",\"crv\":\"P-521\",\"x\":\"A\",\"y\":\"A\"}")
         let reading = try await JWKSReader.read(ByteBuffer(string: set))
         #expect(reading.keys.map(\.id) == ["1", "4", "4"])
         #expect(reading.keys.map(\.algorithm) == [.es256, .rs256, .ps256])
@@ -163,7 +189,9 @@ import Testing
         for good in ["https://id.example/jwks", "http://127.0.0.1:8/j", "http://localhost/j", "http://[::1]:8/j"] {
             #expect(WebAddress.isSafe(good), "\(good)")
         }
-        for bad in ["http://id.example/j", "ftp://localhost/", "https://", "https://u:p@id.example/", "http://127.0.0.1.evil/"] {
+        for bad in [
+            "http://id.example/j", "ftp://localhost/", "https://", "https://u:p@id.example/", "http://127.0.0.1.evil/",
+        ] {
             #expect(!WebAddress.isSafe(bad), "\(bad)")
         }
     }

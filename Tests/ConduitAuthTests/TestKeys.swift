@@ -3,8 +3,8 @@ import ConduitGateway
 import ConduitHub
 import ConduitTelemetry
 import ConduitTesting
-import Foundation
 import Crypto
+import Foundation
 import JWTKit
 import Logging
 import Testing
@@ -48,7 +48,8 @@ struct TestKey: Sendable {
             let key = try EdDSA.PrivateKey()
             return TestKey(
                 algorithm: algorithm, privatePEM: key.pemRepresentation, publicPEM: key.publicKey.pemRepresentation,
-                jwk: "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"\(Base64URL.encode(key.publicKey.rawRepresentation))\"",
+                jwk:
+                    "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"\(Base64URL.encode(key.publicKey.rawRepresentation))\"",
                 secret: "")
         }
     }
@@ -101,7 +102,9 @@ extension Authenticator {
 }
 
 extension AuthConfiguration {
-    static func secret(_ secret: String = TestKey.secret, _ change: (inout AuthConfiguration) -> Void = { _ in }) -> Self {
+    static func secret(_ secret: String = TestKey.secret, _ change: (inout AuthConfiguration) -> Void = { _ in })
+        -> Self
+    {
         var configuration = AuthConfiguration()
         configuration.jwt.secret = secret
         change(&configuration)

@@ -25,7 +25,11 @@ import Testing
         let (key, other) = (try await TestKey.make(algorithm), try await TestKey.make(algorithm))
         var configuration = AuthConfiguration()
         let (folder, path) = try Self.file(key.publicPEM)
-        if algorithm.isSymmetric { configuration.jwt.secret = key.secret } else { configuration.jwt.publicKeyFile = path }
+        if algorithm.isSymmetric {
+            configuration.jwt.secret = key.secret
+        } else {
+            configuration.jwt.publicKeyFile = path
+        }
         try await withAuthenticator(configuration) { authenticator in
             let token = try await key.token()
             let identity = try await authenticator.authenticate(Credentials(token: token))
@@ -144,7 +148,9 @@ import Testing
         try await withAuthenticator(.secret()) { authenticator in
             let good = try await TestKey.make(.hs256).token()
             let huge = String(repeating: "a", count: SignedToken.maximumBytes + 1)
-            for text in ["", "a", "a.b", "..", "a.b.c.d", "é.é.é", good + ".", good + "=", " " + good, huge, "e30.e30."] {
+            for text in [
+                "", "a", "a.b", "..", "a.b.c.d", "é.é.é", good + ".", good + "=", " " + good, huge, "e30.e30.",
+            ] {
                 #expect(try await authenticator.refusal(of: text) == .malformed, "\(text.prefix(40))")
             }
             let twice = Base64URL.encode("{\"alg\":\"HS256\",\"alg\":\"none\"}".utf8)
@@ -165,7 +171,8 @@ import Testing
         let text = " {\"a\" : [1, {\"b\":\"\\u00e9\"} ,true,null] , \"c\":-1.5e2} "
         let value = try JSONValue(document: ByteBuffer(string: text))
         let members = try #require(value.object)
-        guard case .array(let elements)? = members["a"]?.content, case .number(let number)? = members["c"]?.content else {
+        guard case .array(let elements)? = members["a"]?.content, case .number(let number)? = members["c"]?.content
+        else {
             Issue.record("not of the shape")
             return
         }
@@ -246,7 +253,8 @@ import Testing
         #expect(!rights.allows(.history, in: RoomName(literal: "chat:1")))
         #expect(!rights.allows(.publish, in: RoomName(literal: "news")))
         let all = try await key.token("\"rooms\":[\"*\"]")
-        #expect(try await withAuthenticator(.secret()) { try await $0.authenticate(Credentials(token: all)) }.rights == nil)
+        #expect(
+            try await withAuthenticator(.secret()) { try await $0.authenticate(Credentials(token: all)) }.rights == nil)
     }
 
     @Test(arguments: [

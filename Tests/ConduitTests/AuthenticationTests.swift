@@ -173,7 +173,8 @@ import Testing
         ])
         let auth = configuration.auth
         #expect(auth.isConfigured && !auth.isOpen && !auth.allowsAnonymous)
-        #expect(auth.jwt.algorithms == [.hs256, .edDSA] && auth.jwt.issuer == "shop" && auth.jwt.audience == ["a", "b"])
+        #expect(
+            auth.jwt.algorithms == [.hs256, .edDSA] && auth.jwt.issuer == "shop" && auth.jwt.audience == ["a", "b"])
         #expect(auth.jwt.leeway == .seconds(1) && auth.jwt.jwksRefresh == .seconds(60) && !auth.jwt.requiresExpiry)
         #expect(auth.defaultRights?.grants == [.init("chat:*", [.join, .publish]), .init("news", .join)])
         #expect(auth.anonymousRights?.grants == [.init("*", [.join, .presence, .history])])

@@ -50,7 +50,8 @@ enum Program {
         let file = try TemporaryFile("conduit.yaml", sample.output)
         let check = try await Program.run("check-config", "--config", file.path)
         #expect(check.status == 0)
-        #expect(check.output.hasPrefix("The configuration is in order.\nconduit: warning: this node is OPEN"))
+        #expect(check.output.contains("The configuration is in order.\n"))
+        #expect(check.output.contains("conduit: warning: this node is OPEN"))
         #expect(try await Program.run("config", "--format", "env").output == ConfigurationDocument.environment)
         #expect(try await Program.run("config", "--format", "markdown").output == ConfigurationDocument.markdown)
     }

@@ -59,7 +59,14 @@ private func problems(
         let expected = """
             node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.tls-certificate= http.tls-key= \
             http.path=/ws http.example-client=true http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
-            http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
+            http.backlog=1024 \
+            auth.open=false auth.anonymous=false auth.anonymous-rights=*=join+presence+history \
+            auth.default-rights=*=join+publish+presence+history auth.ca-file= auth.jwt.secret= \
+            auth.jwt.previous-secret= auth.jwt.public-key= auth.jwt.previous-public-key= auth.jwt.jwks-file= \
+            auth.jwt.jwks-url= auth.jwt.jwks-refresh=10m auth.jwt.algorithms=[] auth.jwt.issuer= auth.jwt.audience=[] \
+            auth.jwt.leeway=10s auth.jwt.require-expiry=true auth.url= auth.url-asks=connect auth.url-secret= \
+            auth.url-timeout=2s auth.url-concurrency=64 auth.url-breaker-failures=5 auth.url-breaker-pause=5s \
+            limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
             rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
@@ -110,6 +117,16 @@ private func problems(
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
         "presence.diff-interval": ("1s", ""), "ready.degraded-status": ("503", "404"), "admin.enabled": ("false", "1"),
         "admin.host": ("localhost", ""), "admin.port": ("0", "80a"), "admin.token": ("s3cret", "a b"),
+        "auth.open": ("true", "1"), "auth.anonymous": ("false", "nobody"), "auth.ca-file": ("/proc/self/stat", "a\u{0}"),
+        "auth.anonymous-rights": ("a:*=join,b", "a=fly"), "auth.default-rights": ("a=join+publish", "=join"),
+        "auth.jwt.secret": ("0123456789abcdef0123456789abcdef", "brief"), "auth.jwt.previous-secret": ("", "brief"),
+        "auth.jwt.public-key": ("", "a\u{0}"), "auth.jwt.previous-public-key": ("", "a\u{0}"),
+        "auth.jwt.jwks-file": ("", "a\u{0}"), "auth.jwt.jwks-url": ("https://a.example/j", "http://a.example/j"),
+        "auth.jwt.jwks-refresh": ("1h", "0"), "auth.jwt.algorithms": ("", "none"), "auth.jwt.issuer": ("", "a\u{7}"),
+        "auth.jwt.audience": ("", "a\u{7}"), "auth.jwt.leeway": ("0", "1h"), "auth.jwt.require-expiry": ("false", "no"),
+        "auth.url": ("http://app:3000/auth", "app"), "auth.url-asks": ("connect,join", "fly"),
+        "auth.url-secret": ("", "a b"), "auth.url-timeout": ("1s", "0"), "auth.url-concurrency": ("1", "0"),
+        "auth.url-breaker-failures": ("1", "0"), "auth.url-breaker-pause": ("1s", "0"),
         "log.level": ("debug", "verbose"), "log.format": ("json", "xml"),
         "shutdown.timeout": ("5m", "99999999999999999999h"),
     ]

@@ -119,7 +119,8 @@ extension NodeConfiguration {
     }
 
     /// An algorithm that no key can do would never be taken.
-    private static func findContradictionsOfAlgorithms(in values: inout ConfigurationValues, _ auth: AuthConfiguration) {
+    private static func findContradictionsOfAlgorithms(in values: inout ConfigurationValues, _ auth: AuthConfiguration)
+    {
         let hasSet = !auth.jwt.jwksFile.isEmpty || !auth.jwt.jwksURL.isEmpty
         for algorithm in auth.jwt.algorithms.sorted(by: { $0.rawValue < $1.rawValue }) where auth.jwt.isConfigured {
             let isPossible =

@@ -113,10 +113,13 @@ actor KeyStore {
     private func renew() async {
         if let running { return await running.value }
         lastAttempt = .now
-        let task = Task { await self.read() }
+        let task = Task {
+            await self.read()
+            // Here and not where it is awaited: nobody may join a reading that is over and take it for a new one.
+            self.running = nil
+        }
         running = task
         await task.value
-        running = nil
     }
 
     private func read() async {

@@ -5,7 +5,7 @@ import ConduitRedis
 extension ConfigurationKey {
     /// Every setting of a node, in the order of the sample file. Those with `<namespace>` in their name are patterns.
     package static let all: [ConfigurationKey] =
-        node + http + limits + heartbeat + rooms + redis + cluster + presence + admin + logging
+        node + http + httpDoor + limits + limitsDoor + heartbeat + rooms + redis + cluster + presence + admin + logging
 
     private static let node: [ConfigurationKey] = [
         ConfigurationKey(
@@ -206,7 +206,7 @@ extension ConfigurationKey {
 
 // What texts are allowed. Pure functions of bytes; nothing is resolved or opened here.
 extension ConfigurationKey {
-    @Sendable private static func isPlain(_ text: String) -> Bool {
+    @Sendable static func isPlain(_ text: String) -> Bool {
         text.utf8.count <= 4096 && !text.containsControlCharacter
     }
 

@@ -93,6 +93,9 @@ public final class Gateway: Sendable {
     /// Whether the port wants clients: what `GET /ready` says.
     public var readiness: Readiness { shared.readiness() }
 
+    /// What is counted for all loops together; for tests.
+    var limits: DoorLimits { shared.limits }
+
     /// What has happened so far.
     public var statistics: GatewayStatistics {
         var statistics = shared.counters.snapshot

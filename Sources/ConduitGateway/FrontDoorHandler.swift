@@ -38,8 +38,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var leftover: ByteBuffer?
     /// Whom a PROXY header has named.
     var announced: IPAddress?
-    /// Whose places this connection has taken, while it is being authenticated.
-    private var placed: IPAddress?
+    /// The client's address, where somebody needs it: limits, or the log. Its places are counted by this.
+    private var client: IPAddress?
     private let isBehindTLS: Bool
     /// Whether anything has come that isn't TLS's own.
     private var hasBeenHeard = false
@@ -133,7 +133,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .authenticating(_, let task):
             task?.cancel()
             shared.counters.count(.aborted)
-            shared.limits.leave(placed)
+            shared.limits.leave(client)
         case .answered(let timer):
             timer.cancel()
         case .upgraded, .closed:
@@ -154,7 +154,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             answer(Refusal(.requestTimeout, "the request took too long").answer, withBody: true, context)
         case .authenticating(_, let task):
             task?.cancel()
-            shared.limits.leave(placed)
+            shared.limits.leave(client)
             refuse(Refusal(.serviceUnavailable, "authentication took too long", [("Retry-After", "1")]), context)
         case .answered, .upgraded, .closed:
             break
@@ -177,7 +177,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .reading: break
         case .authenticating(_, let task):
             task?.cancel()
-            shared.limits.leave(placed)
+            shared.limits.leave(client)
         case .answered, .upgraded, .closed: return
         }
         loop.deadlines.remove(self)
@@ -201,6 +201,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     // MARK: Answers
 
     private func finish(_ head: RequestHead, _ context: ChannelHandlerContext) {
+        if shared.limits.needsAddress || shared.logger.logLevel <= .debug { client = address(head, context) }
         let decision = shared.frontDoor.decide(head, readiness: shared.readiness()) {
             self.address(head, context)?.description
         }
@@ -212,17 +213,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             if refusal.isOverload { shared.counters.count(shared.memory.isOver ? .memory : .connections) }
             refuse(refusal, withBody: head.method != .head, context)
         case .upgrade(let handshake, let request):
-            let address = shared.limits.needsAddress ? self.address(head, context) : nil
-            if let refusal = shared.limits.enter(address) {
-                shared.logger.debug(
-                    "connection refused",
-                    metadata: [
-                        LogKey.reason: "\(refusal.message)",
-                        LogKey.address: "\(address?.description ?? "")",
-                    ])
-                return refuse(refusal, context)
-            }
-            placed = address
+            if let refusal = shared.limits.enter(client) { return refuse(refusal, context) }
             guard let authenticate = shared.authenticate else {
                 upgrade(handshake, .anonymous, context)
                 return
@@ -249,6 +240,12 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func refuse(_ refusal: Refusal, withBody: Bool = true, _ context: ChannelHandlerContext) {
         shared.counters.count(HandshakeResult(refusal: refusal.status.code))
+        shared.logger.debug(
+            "request refused",
+            metadata: [
+                LogKey.code: "\(refusal.status.code)",
+                LogKey.address: "\(client?.description ?? "")",
+            ])
         answer(refusal.answer, withBody: withBody, context)
     }
 
@@ -300,7 +297,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             shared.logger.warning("authentication failed to answer", metadata: [LogKey.error: "\(error)"])
             refuse(Refusal(.serviceUnavailable, "authentication is unavailable", [("Retry-After", "1")]), context)
         }
-        shared.limits.leave(placed)
+        shared.limits.leave(client)
     }
 
     private func refuseToken(_ error: AuthenticationError, _ context: ChannelHandlerContext) {
@@ -320,14 +317,14 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// the turn at the earliest, so nothing overtakes the answer.
     private func upgrade(_ handshake: Handshake, _ identity: Identity, _ context: ChannelHandlerContext) {
         guard shared.limits.enter(identity.user) else {
-            shared.limits.leave(placed)
+            shared.limits.leave(client)
             shared.counters.count(.turnedAway)
             // A browser's page is told nothing of an answer that doesn't upgrade, but of a close code it is.
             var bytes = handshake.answer
             bytes.writeImmutableBuffer(FrameEncoder.close(.connectionLimit))
             return sayLast(bytes, context)
         }
-        let observer = shared.limits.observer(address: placed, user: identity.user)
+        let observer = shared.limits.observer(address: client, user: identity.user)
         let hasStoppedReading = if case .authenticating = state { true } else { false }
         let channel = context.channel
         let counters = shared.counters
@@ -349,6 +346,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         counters.count(.upgraded)
+        shared.logger.debug("client upgraded", metadata: [LogKey.address: "\(client?.description ?? "")"])
         channel.writeAndFlush(handshake.answer, promise: nil)
         if hasStoppedReading { try? channel.syncOptions?.setOption(.autoRead, value: true) }
     }

@@ -150,8 +150,8 @@ public enum MetricName {
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, connectionsRefused,
         unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit, memoryOver, relayPublished,
-        relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed,
-        relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
+        relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived,
+        relayEchoed, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
         presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, processCPU,
         processMemory, processDescriptors, processMaxDescriptors,
     ]

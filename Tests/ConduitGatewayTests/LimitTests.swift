@@ -57,13 +57,16 @@ import Testing
 
     @Test func clientsBehindATrustedProxyAreToldApart() async throws {
         let seen = Mutex<[String]>([])
-        try await GatewayTests.withGateway({
-            $0.connectionsPerAddress = 1
-            $0.trustedProxies = TrustedProxies.list(["127.0.0.1/32"]) ?? .none
-        }, authenticate: { request in
-            seen.withLock { $0.append(request.remoteAddress ?? "") }
-            return .anonymous
-        }) { port, _, _ in
+        try await GatewayTests.withGateway(
+            {
+                $0.connectionsPerAddress = 1
+                $0.trustedProxies = TrustedProxies.list(["127.0.0.1/32"]) ?? .none
+            },
+            authenticate: { request in
+                seen.withLock { $0.append(request.remoteAddress ?? "") }
+                return .anonymous
+            }
+        ) { port, _, _ in
             let field = "X-Forwarded-For"
             let first = try await TestWebSocket.connect(port: port, headers: [(field, "1.1.1.1, 203.0.113.1")])
             let second = try await TestWebSocket.connect(port: port, headers: [(field, "1.1.1.1, 203.0.113.2")])
@@ -83,9 +86,12 @@ import Testing
     // MARK: By user
 
     @Test func connectionsOfAUserAreLimited() async throws {
-        try await GatewayTests.withGateway({ $0.connectionsPerUser = 2 }, authenticate: { request in
-            Identity(user: request.token.flatMap { UserID($0.value) })
-        }) { port, gateway, hub in
+        try await GatewayTests.withGateway(
+            { $0.connectionsPerUser = 2 },
+            authenticate: { request in
+                Identity(user: request.token.flatMap { UserID($0.value) })
+            }
+        ) { port, gateway, hub in
             let first = try await TestWebSocket.connect(port: port, path: "/ws?token=ann")
             let second = try await TestWebSocket.connect(port: port, path: "/ws?token=ann")
             let third = try await TestWebSocket.connect(port: port, path: "/ws?token=ann")

@@ -41,7 +41,9 @@ import Testing
         #expect(try #require(IPNetwork(network)).contains(try #require(IPAddress(address))) == holds)
     }
 
-    @Test(arguments: ["", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/+8", "/8", "a/8", "1.2.3.4/8/8"])
+    @Test(arguments: [
+        "", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/+8", "/8", "a/8", "1.2.3.4/8/8",
+    ])
     func whatIsNoNetworkIsRefused(_ text: String) {
         #expect(IPNetwork(text) == nil)
         #expect(!TrustedProxies.isValid(entry: text))

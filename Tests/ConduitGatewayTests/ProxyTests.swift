@@ -130,10 +130,12 @@ import Testing
         let addresses = Addresses()
         let certificates = try await TestCertificates.make()
         let tls = ServerTLS(certificateFile: certificates.certificateFile, keyFile: certificates.keyFile)
-        try await GatewayTests.withGateway({
-            Self.trust(&$0, "127.0.0.0/30")
-            $0.tls = tls
-        }, authenticate: addresses.handler) { port, _, _ in
+        try await GatewayTests.withGateway(
+            {
+                Self.trust(&$0, "127.0.0.0/30")
+                $0.tls = tls
+            }, authenticate: addresses.handler
+        ) { port, _, _ in
             let proxyPort = try await RedisServer.freePort()
             let proxy = try await HAProxy.start(
                 """
@@ -153,9 +155,11 @@ import Testing
 
     @Test func aRealProxysForwardedForIsBelieved() async throws {
         let addresses = Addresses()
-        try await GatewayTests.withGateway({
-            $0.trustedProxies = TrustedProxies.list(["127.0.0.1"]) ?? .none
-        }, authenticate: addresses.handler) { port, _, _ in
+        try await GatewayTests.withGateway(
+            {
+                $0.trustedProxies = TrustedProxies.list(["127.0.0.1"]) ?? .none
+            }, authenticate: addresses.handler
+        ) { port, _, _ in
             let proxyPort = try await RedisServer.freePort()
             let proxy = try await HAProxy.start(
                 """

@@ -37,7 +37,7 @@ extension ConfigurationKey {
             "Upgrades that this node lets in a second, and as many at once, more get 503; 0 for no limit."),
         ConfigurationKey(
             "limits.handshakes-per-second-per-address", .integer(0...10_000_000), default: "0",
-            "Upgrades of one address (of IPv6: one /64) in a second, and as many at once, more get 429; 0 for no limit."),
+            "Upgrades of one address (of IPv6: one /64) a second, and as many at once, more get 429; 0 for no limit."),
         ConfigurationKey(
             "limits.handshaking", .integer(1...10_000_000), default: "4096",
             "Most connections that are neither upgraded nor answered; beyond it the oldest are cut."),

@@ -62,7 +62,7 @@ let package = Package(
             name: "ConduitRedis",
             dependencies: ["CHiredis", "ConduitTelemetry", nio, posix, ssl, logging],
             swiftSettings: strict),
-        // What Linux has and Swift's Glibc module leaves out: epoll.
+        // What Linux has and Swift's Glibc module leaves out: epoll, malloc_trim.
         .systemLibrary(name: "CLinux"),
         // Everything local to one node.
         .target(
@@ -80,7 +80,8 @@ let package = Package(
         .target(
             name: "ConduitGateway",
             dependencies: [
-                "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, ssl, crypto, logging,
+                "CLinux", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, concurrency, ssl,
+                crypto, logging,
             ],
             resources: [.embedInCode("Resources/example-client.html")],
             swiftSettings: strict),

@@ -30,7 +30,20 @@ struct AdminView: AdminNode {
     func statistics() async -> AdminStatistics {
         AdminStatistics(
             hub: await hub.statistics(), cluster: await bridge.statistics(), process: ProcessFigures.now(),
-            handshakes: gateway.statistics.results, auth: authenticator?.statistics)
+            auth: authenticator?.statistics, door: door)
+    }
+
+    private var door: AdminDoor {
+        let statistics = gateway.statistics
+        var door = AdminDoor()
+        door.handshakes = statistics.results
+        door.refused = statistics.refused
+        door.unfinished = max(0, statistics.open - statistics.upgraded)
+        door.certificateNotAfter = statistics.certificateNotAfter
+        door.certificateReloads = ["taken": statistics.certificateReloads, "failed": statistics.certificateFailures]
+        door.memoryLimit = statistics.memoryLimit
+        door.isMemoryOver = statistics.isMemoryOver
+        return door
     }
 
     func cluster() async -> AdminCluster {

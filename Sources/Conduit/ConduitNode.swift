@@ -122,6 +122,15 @@ public final class ConduitNode: Service {
     /// Returns when everything is closed, at the latest a little after `shutdown.timeout`. May be called again.
     public func shutdown() async { await parts.stop() }
 
-    /// Whether the node takes clients, in a word: `starting`, `ready`, `degraded`, `draining`.
+    /// Reads the certificate of the public port again; new connections get it, and those that stand keep theirs.
+    ///
+    /// The files are looked at by themselves as well (`http.tls-reload-interval`).
+    ///
+    /// - Returns: whether there was a new one.
+    /// - Throws: ``ConduitGateway/ServerTLSError`` when the files can't be used: the certificate that was there stays.
+    @discardableResult
+    public func reloadCertificates() async throws -> Bool { try await parts.reloadCertificates() }
+
+    /// Whether the node takes clients, in a word: `starting`, `ready`, `degraded`, `overloaded`, `draining`.
     public var readiness: String { parts.readiness.rawValue }
 }

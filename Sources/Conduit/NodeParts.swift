@@ -113,6 +113,8 @@ final class NodeParts: Sendable {
     /// What `/ready` says.
     var readiness: Readiness { gateway.readiness }
 
+    func reloadCertificates() async throws -> Bool { try await gateway.reloadCertificates() }
+
     private static func readiness(_ phase: PhaseCell, _ cluster: LateStatus) -> Readiness {
         switch phase.value {
         case .starting: return .starting

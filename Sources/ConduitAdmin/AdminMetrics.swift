@@ -30,8 +30,8 @@ enum AdminMetrics {
         page.write(MetricName.errors, label: "code", hub.errors)
         page.write(MetricName.localDelivery, hub.localDelivery)
         page.write(MetricName.loopLag, hub.loopLag)
-        page.write(MetricName.handshakes, label: "outcome", statistics.handshakes)
         if let auth = statistics.auth { write(auth, to: &page) }
+        write(statistics.door, to: &page)
         if let cluster = statistics.cluster { write(cluster, to: &page) }
         let process = statistics.process
         page.write(MetricName.processCPU, process.cpuSeconds)
@@ -50,6 +50,18 @@ enum AdminMetrics {
         page.write(MetricName.authHookQuestions, label: "result", auth.hookResults)
         page.write(MetricName.authHookLatency, auth.hookLatency)
         page.write(MetricName.authHookBreaker, breaker.rawValue)
+    }
+
+    private static func write(_ door: AdminDoor, to page: inout PrometheusText) {
+        page.write(MetricName.handshakes, label: "outcome", door.handshakes)
+        page.write(MetricName.connectionsRefused, label: "limit", door.refused)
+        page.write(MetricName.unfinishedHandshakes, door.unfinished)
+        if let notAfter = door.certificateNotAfter {
+            page.write(MetricName.certificateExpiry, notAfter)
+            page.write(MetricName.certificateReloads, label: "result", door.certificateReloads)
+        }
+        if door.memoryLimit > 0 { page.write(MetricName.memoryLimit, door.memoryLimit) }
+        page.write(MetricName.memoryOver, door.isMemoryOver ? 1 : 0)
     }
 
     private static func write(_ cluster: ClusterStatistics, to page: inout PrometheusText) {

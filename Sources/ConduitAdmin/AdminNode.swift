@@ -65,21 +65,41 @@ package struct AdminStatistics: Sendable {
     /// `nil` when the node is alone.
     package var cluster: ClusterStatistics?
     package var process: ProcessFigures
-    /// Requests on the public port, by what became of them.
-    package var handshakes: [String: UInt64]
     /// `nil` when nothing is configured that authenticates.
     package var auth: AuthStatistics?
+    package var door: AdminDoor
 
     package init(
-        hub: HubStatistics, cluster: ClusterStatistics? = nil, process: ProcessFigures,
-        handshakes: [String: UInt64] = [:], auth: AuthStatistics? = nil
+        hub: HubStatistics, cluster: ClusterStatistics? = nil, process: ProcessFigures, auth: AuthStatistics? = nil,
+        door: AdminDoor = AdminDoor()
     ) {
         self.hub = hub
         self.cluster = cluster
         self.process = process
-        self.handshakes = handshakes
         self.auth = auth
+        self.door = door
     }
+}
+
+/// The figures of the public port.
+package struct AdminDoor: Sendable {
+    /// Requests, by what became of them.
+    package var handshakes: [String: UInt64] = [:]
+    /// Connections that a limit kept out, by the limit.
+    package var refused: [String: UInt64] = [:]
+    /// Connections that are not upgraded.
+    package var unfinished = 0
+    /// When the certificate ends, in seconds since 1970; `nil` without TLS.
+    package var certificateNotAfter: Int64?
+    /// How often new certificates were `taken`, or `failed`.
+    package var certificateReloads: [String: UInt64] = [:]
+    /// Resident memory above which no clients are taken; 0 for no limit.
+    package var memoryLimit: UInt64 = 0
+    /// Whether the process has that much.
+    package var isMemoryOver = false
+
+    /// Nothing has happened.
+    package init() {}
 }
 
 /// The cluster as one node sees it.

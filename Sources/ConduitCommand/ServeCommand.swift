@@ -14,8 +14,8 @@ struct ServeCommand: AsyncParsableCommand {
         commandName: "serve",
         abstract: "Run a node (what happens without a verb, too).",
         discussion: """
-            SIGTERM or SIGINT closes the clients in order and then ends; a second one ends at once. Without a Redis \
-            URL the node runs alone.
+            SIGTERM or SIGINT closes the clients in order and then ends; a second one ends at once. SIGHUP reads the \
+            certificate again. Without a Redis URL the node runs alone.
             """)
 
     @OptionGroup var options: NodeOptions
@@ -28,7 +28,7 @@ struct ServeCommand: AsyncParsableCommand {
         var logger = Logger(label: "conduit")
         logger[metadataKey: LogKey.node] = "\(configuration.nodeID)"
         // Before the ports open: a signal must never find the default action again.
-        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         let node: ConduitNode
         do {
             node = try await ConduitNode.start(configuration: configuration, logger: logger)
@@ -46,6 +46,11 @@ struct ServeCommand: AsyncParsableCommand {
         let stopper = Task { [logger] in
             var isStopping = false
             for await signal in signals {
+                if signal == .sighup {
+                    // What is wrong with it, and that there is a new one, is logged there.
+                    if (try? await node.reloadCertificates()) == false { logger.info("no new certificate") }
+                    continue
+                }
                 guard !isStopping else {
                     logger.warning("stopped at once by a second signal", metadata: [LogKey.reason: "\(signal)"])
                     CommandExit.stopNow(by: signal)

@@ -28,8 +28,12 @@ struct FrontDoor: Sendable {
     }
 
     /// What an authentication handler is shown.
-    func request(_ head: RequestHead, remoteAddress: String?) -> HandshakeRequest {
-        HandshakeRequest(head: head, remoteAddress: remoteAddress, tokenCookie: configuration.tokenCookie)
+    func request(
+        _ head: RequestHead, remoteAddress: String?, clientCertificate: ClientCertificate? = nil
+    ) -> HandshakeRequest {
+        HandshakeRequest(
+            head: head, remoteAddress: remoteAddress, tokenCookie: configuration.tokenCookie,
+            clientCertificate: clientCertificate)
     }
 
     private func upgrade(
@@ -44,7 +48,9 @@ struct FrontDoor: Sendable {
             request = made
         }
         guard readiness.acceptsClients else {
-            throw Refusal(.serviceUnavailable, "the node is \(readiness.rawValue)", [("Retry-After", "1")])
+            var refusal = Refusal(.serviceUnavailable, "the node is \(readiness.rawValue)", [("Retry-After", "1")])
+            refusal.isOverload = readiness == .overloaded
+            throw refusal
         }
         return .upgrade(handshake, request)
     }

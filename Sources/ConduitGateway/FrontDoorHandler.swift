@@ -1,7 +1,10 @@
+import ConduitCore
 import ConduitHub
 import ConduitTelemetry
+import ConduitWire
 import Logging
 import NIOCore
+import NIOSSL
 
 /// One connection until it is upgraded or answered. Loop-bound; after the upgrade nothing of it stays.
 ///
@@ -33,6 +36,13 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var reader = RequestReader()
     /// What came behind the request.
     private var leftover: ByteBuffer?
+    /// Whom a PROXY header has named.
+    var announced: IPAddress?
+    /// The client's address, where somebody needs it: limits, or the log. Its places are counted by this.
+    private var client: IPAddress?
+    private let isBehindTLS: Bool
+    /// Whether anything has come that isn't TLS's own.
+    private var hasBeenHeard = false
     /// Whether the channel reads into what it shall read into for the rest of its life.
     private var hasAllocator: Bool
 
@@ -43,6 +53,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     init(loop: GatewayLoop, isBehindTLS: Bool) {
         self.loop = loop
+        self.isBehindTLS = isBehindTLS
         self.hasAllocator = isBehindTLS
     }
 
@@ -60,6 +71,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = unwrapInboundIn(data)
+        hasBeenHeard = true
         loop.pool.giveBack(bytes)
         if !hasAllocator {
             hasAllocator = true
@@ -121,7 +133,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .authenticating(_, let task):
             task?.cancel()
             shared.counters.count(.aborted)
-            shared.counters.returnPlace()
+            shared.limits.leave(client)
         case .answered(let timer):
             timer.cancel()
         case .upgraded, .closed:
@@ -136,55 +148,116 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let context else { return }
         switch state {
         case .reading:
+            // TLS has not come about: an answer could not be read.
+            guard hasBeenHeard || !isBehindTLS else { return cut(as: .timeout) }
             shared.counters.count(.timeout)
             answer(Refusal(.requestTimeout, "the request took too long").answer, withBody: true, context)
         case .authenticating(_, let task):
             task?.cancel()
-            shared.counters.returnPlace()
+            shared.limits.leave(client)
             refuse(Refusal(.serviceUnavailable, "authentication took too long", [("Retry-After", "1")]), context)
         case .answered, .upgraded, .closed:
             break
         }
     }
 
+    /// Whether it has not said yet what it wants.
+    var isUnheard: Bool { if case .reading = state { true } else { false } }
+
+    /// Called by ``HandshakeDeadlines``: there are too many, and this is the oldest.
+    func giveWay() {
+        shared.counters.count(.handshaking)
+        cut(as: .gaveWay)
+    }
+
+    /// Ends the connection without an answer, at once.
+    func cut(as result: HandshakeResult) {
+        guard let context else { return }
+        switch state {
+        case .reading: break
+        case .authenticating(_, let task):
+            task?.cancel()
+            shared.limits.leave(client)
+        case .answered, .upgraded, .closed: return
+        }
+        loop.deadlines.remove(self)
+        state = .closed
+        shared.counters.count(result)
+        shared.counters.close()
+        close(context)
+    }
+
+    /// Closes the socket without TLS's farewell, for which a peer may let us wait for seconds.
+    private func close(_ context: ChannelHandlerContext) {
+        if isBehindTLS,
+            let tls = try? context.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self)
+        {
+            tls.close(promise: nil)
+        } else {
+            context.close(promise: nil)
+        }
+    }
+
     // MARK: Answers
 
     private func finish(_ head: RequestHead, _ context: ChannelHandlerContext) {
-        let decision = shared.frontDoor.decide(head, readiness: shared.readiness()) { Self.address(context) }
+        if shared.limits.needsAddress || shared.logger.logLevel <= .debug { client = address(head, context) }
+        let decision = shared.frontDoor.decide(head, readiness: shared.readiness()) {
+            self.address(head, context)?.description
+        }
         switch decision {
         case .page(let page):
             shared.counters.count(.page)
             answer(page, withBody: head.method != .head, context)
         case .refuse(let refusal):
+            if refusal.isOverload { shared.counters.count(shared.memory.isOver ? .memory : .connections) }
             refuse(refusal, withBody: head.method != .head, context)
         case .upgrade(let handshake, let request):
-            guard shared.counters.takePlace(limit: shared.configuration.connections) else {
-                refuse(Refusal(.serviceUnavailable, "no more connections", [("Retry-After", "5")]), context)
-                return
-            }
+            if let refusal = shared.limits.enter(client) { return refuse(refusal, context) }
             guard let authenticate = shared.authenticate else {
                 upgrade(handshake, .anonymous, context)
                 return
             }
-            let shown = request ?? shared.frontDoor.request(head, remoteAddress: Self.address(context))
+            let shown = shared.frontDoor.request(
+                head, remoteAddress: request?.remoteAddress ?? self.address(head, context)?.description,
+                clientCertificate: certificate(context))
             ask(authenticate, handshake, shown, context)
         }
     }
 
-    private static func address(_ context: ChannelHandlerContext) -> String? {
-        context.channel.remoteAddress?.description
+    /// The client's address, as far as it can be believed.
+    private func address(_ head: RequestHead, _ context: ChannelHandlerContext) -> IPAddress? {
+        guard let peer = announced ?? context.channel.remoteAddress.flatMap(IPAddress.init) else { return nil }
+        return ForwardedAddress.client(of: head, peer: peer, trusted: shared.configuration.trustedProxies)
+    }
+
+    /// Whom the certificate names that the client has shown.
+    private func certificate(_ context: ChannelHandlerContext) -> ClientCertificate? {
+        guard let tls = shared.configuration.tls, tls.clientCertificates != .none else { return nil }
+        let certificate = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self).peerCertificate
+        return certificate.flatMap { try? $0.toDERBytes() }.flatMap(ClientCertificate.init(der:))
     }
 
     private func refuse(_ refusal: Refusal, withBody: Bool = true, _ context: ChannelHandlerContext) {
         shared.counters.count(HandshakeResult(refusal: refusal.status.code))
+        shared.logger.debug(
+            "request refused",
+            metadata: [
+                LogKey.code: "\(refusal.status.code)",
+                LogKey.address: "\(client?.description ?? "")",
+            ])
         answer(refusal.answer, withBody: withBody, context)
     }
 
     private func answer(_ answer: HTTPAnswer, withBody: Bool, _ context: ChannelHandlerContext) {
+        sayLast(answer.encode(withBody: withBody), context)
+    }
+
+    private func sayLast(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
         loop.deadlines.remove(self)
         state = .answered(
-            context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingerTime) { context.close(promise: nil) })
-        context.writeAndFlush(wrapOutboundOut(answer.encode(withBody: withBody)), promise: nil)
+            context.eventLoop.assumeIsolated().scheduleTask(in: Self.lingerTime) { self.close(context) })
+        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
         // Only our half: a full close with unread bytes would reset the connection and could destroy the answer.
         context.close(mode: .output, promise: nil)
         resumeReading(context)
@@ -224,7 +297,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             shared.logger.warning("authentication failed to answer", metadata: [LogKey.error: "\(error)"])
             refuse(Refusal(.serviceUnavailable, "authentication is unavailable", [("Retry-After", "1")]), context)
         }
-        shared.counters.returnPlace()
+        shared.limits.leave(client)
     }
 
     private func refuseToken(_ error: AuthenticationError, _ context: ChannelHandlerContext) {
@@ -243,12 +316,21 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// In this order: who has read the answer is registered and misses no message. The new owner writes at the end of
     /// the turn at the earliest, so nothing overtakes the answer.
     private func upgrade(_ handshake: Handshake, _ identity: Identity, _ context: ChannelHandlerContext) {
+        guard shared.limits.enter(identity.user) else {
+            shared.limits.leave(client)
+            shared.counters.count(.turnedAway)
+            // A browser's page is told nothing of an answer that doesn't upgrade, but of a close code it is.
+            var bytes = handshake.answer
+            bytes.writeImmutableBuffer(FrameEncoder.close(.connectionLimit))
+            return sayLast(bytes, context)
+        }
+        let observer = shared.limits.observer(address: client, user: identity.user)
         let hasStoppedReading = if case .authenticating = state { true } else { false }
         let channel = context.channel
         let counters = shared.counters
         var identity = identity
         identity.subprotocol = handshake.subprotocol
-        let accepted = AcceptedHandshake(identity: identity, leftover: leftover, observer: counters)
+        let accepted = AcceptedHandshake(identity: identity, leftover: leftover, observer: observer)
         loop.deadlines.remove(self)
         state = .upgraded
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
@@ -258,12 +340,13 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             shared.logger.debug("client not admitted", metadata: [LogKey.error: "\(error)"])
             let refusal = Refusal(.serviceUnavailable, "this node takes no clients", [("Retry-After", "1")])
             counters.count(HandshakeResult(refusal: refusal.status.code))
-            counters.connectionEnded()
+            observer.connectionEnded()
             channel.writeAndFlush(refusal.answer.encode(withBody: true), promise: nil)
             channel.close(promise: nil)
             return
         }
         counters.count(.upgraded)
+        shared.logger.debug("client upgraded", metadata: [LogKey.address: "\(client?.description ?? "")"])
         channel.writeAndFlush(handshake.answer, promise: nil)
         if hasStoppedReading { try? channel.syncOptions?.setOption(.autoRead, value: true) }
     }

@@ -1,7 +1,9 @@
 public import ConduitHub
 import ConduitTelemetry
 public import Logging
+import NIOConcurrencyHelpers
 public import NIOCore
+import NIOPosix
 
 /// The public port: accepts connections, serves the few pages, upgrades the rest and hands them to the hub.
 ///
@@ -14,6 +16,8 @@ public final class Gateway: Sendable {
         let readiness: @Sendable () -> Readiness
         let authenticate: AuthenticationHandler?
         let counters: GatewayCounters
+        let limits: DoorLimits
+        let memory: MemoryGuard
         let logger: Logger
         let admit: @Sendable (any Channel, AcceptedHandshake) throws -> Void
         /// The receive buffer of a loop; asked on it.
@@ -23,6 +27,9 @@ public final class Gateway: Sendable {
     private let group: any EventLoopGroup
     private let shared: Shared
     private let listeners: NIOLoopBoundBox<[any Channel]>
+    private let certificates = NIOLockedValueBox<CertificateKeeper?>(nil)
+    /// What looks at memory, files and tables from time to time.
+    private let watchers = NIOLockedValueBox<[Task<Void, Never>]>([])
     /// Whether each loop gets a listening socket of its own, where the system can do that.
     private let spreads: Bool
 
@@ -54,35 +61,59 @@ public final class Gateway: Sendable {
     ///
     /// - Parameters:
     ///   - spreads: `false` makes one listening socket for all loops even where each could have its own.
+    ///   - residentBytes: asked once a second.
     ///   - receivePool: what the sockets of a loop are read into; called once a loop, on it.
     package init(
         configuration: GatewayConfiguration, group: any EventLoopGroup, logger: Logger,
         readiness: @escaping @Sendable () -> Readiness, authenticate: AuthenticationHandler? = nil,
         spreads: Bool = true,
+        residentBytes: @escaping @Sendable () -> UInt64 = { ProcessFigures.residentBytes() },
         receivePool: @escaping @Sendable (any EventLoop) -> ReceivePool = { _ in ReceivePool(bufferBytes: 16_384) },
         admit: @escaping @Sendable (any Channel, AcceptedHandshake) throws -> Void
     ) {
         let counters = GatewayCounters()
         let limit = configuration.connections
+        let memory = MemoryGuard(limit: MemoryGuard.limit(configuration.memoryBytes), resident: residentBytes)
         // A node whose places are taken says so, so that a balancer chooses another one.
         let readiness: @Sendable () -> Readiness = {
             let said = readiness()
-            return said.acceptsClients && limit > 0 && counters.upgraded >= limit ? .overloaded : said
+            guard said.acceptsClients else { return said }
+            return memory.isOver || (limit > 0 && counters.upgraded >= limit) ? .overloaded : said
         }
         self.group = group
         self.spreads = spreads
         self.listeners = .makeBoxSendingValue([], eventLoop: group.next())
         self.shared = Shared(
             configuration: configuration, frontDoor: FrontDoor(configuration: configuration), readiness: readiness,
-            authenticate: authenticate, counters: counters, logger: logger, admit: admit,
+            authenticate: authenticate, counters: counters,
+            limits: DoorLimits(configuration, counters: counters), memory: memory, logger: logger, admit: admit,
             receivePool: receivePool)
     }
 
     /// Whether the port wants clients: what `GET /ready` says.
     public var readiness: Readiness { shared.readiness() }
 
+    /// What is counted for all loops together; for tests.
+    var limits: DoorLimits { shared.limits }
+
     /// What has happened so far.
-    public var statistics: GatewayStatistics { shared.counters.snapshot }
+    public var statistics: GatewayStatistics {
+        var statistics = shared.counters.snapshot
+        certificates.withLockedValue { $0 }?.report(&statistics)
+        statistics.memoryLimit = shared.memory.limit
+        statistics.isMemoryOver = shared.memory.isOver
+        return statistics
+    }
+
+    /// Reads the certificate's files again, off the loops. Connections that stand keep what they have.
+    ///
+    /// - Returns: whether new connections get another certificate now.
+    /// - Throws: ``ServerTLSError`` when the files are no good; then the certificate that was there stays.
+    @discardableResult
+    public func reloadCertificates() async throws -> Bool {
+        guard let keeper = certificates.withLockedValue({ $0 }) else { return false }
+        return try await NIOThreadPool.singleton.runIfActive { try keeper.reload() }
+    }
 
     /// Binds and accepts; returns the address, whose port is a real one even where 0 was configured.
     ///
@@ -90,13 +121,18 @@ public final class Gateway: Sendable {
     @discardableResult
     public func start() async throws -> SocketAddress {
         let shared = self.shared
-        let tls = try shared.configuration.tls?.makeContext()
+        let keeper: CertificateKeeper? =
+            if let tls = shared.configuration.tls { try CertificateKeeper(tls, logger: shared.logger) } else { nil }
+        certificates.withLockedValue { $0 = keeper }
         let eventLoops = Array(group.makeIterator())
+        let share = Self.share(of: shared.configuration.handshaking, loops: eventLoops.count)
         var doors: [NIOLoopBound<GatewayLoop>] = []
         for eventLoop in eventLoops {
             let door = eventLoop.submit {
                 NIOLoopBound(
-                    GatewayLoop(shared: shared, eventLoop: eventLoop, pool: shared.receivePool(eventLoop), tls: tls),
+                    GatewayLoop(
+                        shared: shared, eventLoop: eventLoop, pool: shared.receivePool(eventLoop),
+                        certificates: keeper, handshaking: share),
                     eventLoop: eventLoop)
             }
             doors.append(try await door.get())
@@ -112,6 +148,7 @@ public final class Gateway: Sendable {
         let listeners = self.listeners
         try await listeners.eventLoop.submit { listeners.value = channels }.get()
         guard let address = channels.first?.localAddress else { throw ChannelError.unknownLocalAddress }
+        startWatching(keeper)
         shared.logger.info("listening", metadata: [LogKey.address: "\(address)"])
         return address
     }
@@ -124,5 +161,50 @@ public final class Gateway: Sendable {
             return listeners.value
         }.get()
         for channel in channels ?? [] { try? await channel.close() }
+        for watcher in watchers.withLockedValue({ $0 }) { watcher.cancel() }
+    }
+
+    /// Unfinished handshakes of one loop. A quarter of the descriptors at most, so that they can't take them all.
+    static func share(of handshaking: Int, loops: Int) -> Int {
+        let descriptors = ProcessFigures.now().maxDescriptors
+        let most = descriptors > 0 ? min(handshaking, max(64, descriptors / 4)) : handshaking
+        return max(1, (most + loops - 1) / max(1, loops))
+    }
+
+    // MARK: From time to time
+
+    /// Seconds that memory may be over its limit before the C library is asked for what it keeps, each time.
+    private static let trimSeconds = 10
+    private static let sweepSeconds = 30
+
+    private func startWatching(_ keeper: CertificateKeeper?) {
+        let shared = self.shared
+        var tasks = [
+            Task {
+                var seconds = 0
+                var secondsOver = 0
+                repeat {
+                    shared.memory.look(shared.logger)
+                    secondsOver = shared.memory.isOver ? secondsOver + 1 : 0
+                    if secondsOver % Self.trimSeconds == Self.trimSeconds - 1 { MemoryGuard.trim() }
+                    seconds += 1
+                    if seconds % Self.sweepSeconds == 0 { shared.limits.sweep() }
+                } while (try? await Task.sleep(for: .seconds(1))) != nil
+            }
+        ]
+        if let keeper, let interval = shared.configuration.tls?.reloadMilliseconds, interval > 0 {
+            tasks.append(
+                Task {
+                    while (try? await Task.sleep(for: .milliseconds(interval))) != nil {
+                        // What is wrong is logged and counted there.
+                        _ = try? await NIOThreadPool.singleton.runIfActive { try keeper.reload() }
+                    }
+                })
+        }
+        watchers.withLockedValue { $0 = tasks }
+    }
+
+    deinit {
+        for watcher in watchers.withLockedValue({ $0 }) { watcher.cancel() }
     }
 }

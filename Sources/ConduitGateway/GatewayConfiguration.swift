@@ -6,6 +6,10 @@ public struct GatewayConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// The port to listen on; 0 takes any free one.
     public var port = 8080
+    /// Proxies whose `Forwarded`, `X-Forwarded-For` and PROXY headers are believed.
+    public var trustedProxies = TrustedProxies.none
+    /// Whether trusted proxies begin each connection with a PROXY header.
+    public var proxyProtocol = false
     /// Certificate and key; `nil` speaks plain HTTP, for a balancer in front that ends TLS.
     public var tls: ServerTLS?
     /// Where clients upgrade.
@@ -26,6 +30,18 @@ public struct GatewayConfiguration: Sendable {
     public var backlog = 1024
     /// Most upgraded connections; 0 for no limit but the system's.
     public var connections = 0
+    /// Most upgraded connections of one address, or of one /64 of IPv6; 0 for no limit.
+    public var connectionsPerAddress = 0
+    /// Most upgraded connections of one user on this node; 0 for no limit.
+    public var connectionsPerUser = 0
+    /// Upgrades that are let in a second, and as many at once; 0 for no limit.
+    public var handshakesPerSecond = 0
+    /// Upgrades that are let in a second from one address, or one /64 of IPv6, and as many at once; 0 for no limit.
+    public var handshakesPerSecondPerAddress = 0
+    /// Most connections that are neither upgraded nor answered; beyond it the oldest give way.
+    public var handshaking = 4_096
+    /// Resident memory above which no new clients are taken; 0 for four fifths of the control group's limit.
+    public var memoryBytes = 0
     /// The status of `GET /ready` while the other nodes can't be reached.
     public var degradedStatus = 200
 

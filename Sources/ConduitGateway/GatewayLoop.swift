@@ -4,7 +4,7 @@ import NIOSSL
 
 /// What all connections of the public port on one event loop share. Loop-bound.
 final class GatewayLoop {
-    /// Handshakes that may be under way when ``GatewayConfiguration/connections`` is reached; more are cut at accept.
+    /// Connections beside the upgraded and the unfinished ones: those that read their answer. More are cut at accept.
     private static let spareConnections = 256
 
     let shared: Gateway.Shared
@@ -12,12 +12,18 @@ final class GatewayLoop {
     let deadlines: HandshakeDeadlines
     let firstReads = FirstReceiveAllocator()
     let laterReads: PooledReceiveAllocator
-    private let tls: NIOSSLContext?
+    private let certificates: CertificateKeeper?
+    /// Unfinished handshakes that this loop may have: its share.
+    private let handshaking: Int
 
-    init(shared: Gateway.Shared, eventLoop: any EventLoop, pool: ReceivePool, tls: NIOSSLContext?) {
+    init(
+        shared: Gateway.Shared, eventLoop: any EventLoop, pool: ReceivePool, certificates: CertificateKeeper?,
+        handshaking: Int
+    ) {
         self.shared = shared
         self.pool = pool
-        self.tls = tls
+        self.certificates = certificates
+        self.handshaking = handshaking
         self.deadlines = HandshakeDeadlines(
             eventLoop: eventLoop,
             time: .milliseconds(Int64(shared.configuration.handshakeTimeoutMilliseconds)))
@@ -29,22 +35,29 @@ final class GatewayLoop {
         let counters = shared.counters
         let limit = shared.configuration.connections
         let open = counters.accept()
-        guard limit == 0 || open <= limit + Self.spareConnections else {
+        guard limit == 0 || open <= limit + shared.configuration.handshaking + Self.spareConnections else {
             counters.count(.overflow)
             counters.close()
             throw ChannelError.eof
         }
         do {
             let pipeline = channel.pipeline.syncOperations
-            if let tls {
+            let door = FrontDoorHandler(loop: self, isBehindTLS: certificates != nil)
+            if shared.configuration.proxyProtocol, let peer = channel.remoteAddress.flatMap(IPAddress.init),
+                shared.configuration.trustedProxies.contains(peer)
+            {
+                try pipeline.addHandler(ProxyHeaderHandler(door: door))
+            }
+            if let certificates {
                 try channel.syncOptions?.setOption(
                     .recvAllocator, value: TLSReceiveAllocator(bytes: pool.bufferBytes))
                 try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
-                try pipeline.addHandler(NIOSSLServerHandler(context: tls))
+                try pipeline.addHandler(NIOSSLServerHandler(context: certificates.context))
             } else {
                 try channel.syncOptions?.setOption(.recvAllocator, value: firstReads)
             }
-            try pipeline.addHandler(FrontDoorHandler(loop: self, isBehindTLS: tls != nil))
+            try pipeline.addHandler(door)
+            deadlines.shrink(to: handshaking)
         } catch {
             counters.close()
             throw error

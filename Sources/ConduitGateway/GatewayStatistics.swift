@@ -11,6 +11,18 @@ public struct GatewayStatistics: Sendable, Hashable {
     public var accepted: UInt64 = 0
     /// Requests by how they ended: `upgraded`, `page`, `timeout`, `aborted`, or the status of a refusal (`403`).
     public var results: [String: UInt64] = [:]
+    /// Connections that a limit kept out, by the limit.
+    public var refused: [String: UInt64] = [:]
+    /// When the first certificate of the chain ends, in seconds since 1970; `nil` without TLS.
+    public var certificateNotAfter: Int64?
+    /// How often a new certificate was taken.
+    public var certificateReloads: UInt64 = 0
+    /// How often a new certificate was no good.
+    public var certificateFailures: UInt64 = 0
+    /// Resident memory above which no clients are taken, in bytes; 0 for no limit.
+    public var memoryLimit: UInt64 = 0
+    /// Whether the process has that much.
+    public var isMemoryOver = false
 
     /// Nothing happened.
     public init() {}
@@ -19,7 +31,13 @@ public struct GatewayStatistics: Sendable, Hashable {
 /// How the first request of a connection ended.
 enum HandshakeResult: Int, Sendable, CaseIterable {
     case upgraded, page, timeout, aborted, overflow
-    case badRequest, unauthorized, forbidden, notFound, methodNotAllowed, upgradeRequired, headersTooLarge, unavailable
+    /// Upgraded and closed at once, since the user has as many connections as one may have.
+    case turnedAway
+    /// Cut, since others came and nothing had been asked.
+    case gaveWay
+    case badProxyHeader
+    case badRequest, unauthorized, forbidden, notFound, methodNotAllowed, upgradeRequired, tooManyRequests
+    case headersTooLarge, unavailable
     case other
 
     init(refusal status: Int) {
@@ -31,6 +49,7 @@ enum HandshakeResult: Int, Sendable, CaseIterable {
             case 404: .notFound
             case 405: .methodNotAllowed
             case 426: .upgradeRequired
+            case 429: .tooManyRequests
             case 431: .headersTooLarge
             case 503: .unavailable
             default: .other
@@ -44,12 +63,16 @@ enum HandshakeResult: Int, Sendable, CaseIterable {
         case .timeout: "timeout"
         case .aborted: "aborted"
         case .overflow: "overflow"
+        case .turnedAway: "3504"
+        case .gaveWay: "gave_way"
+        case .badProxyHeader: "bad_proxy_header"
         case .badRequest: "400"
         case .unauthorized: "401"
         case .forbidden: "403"
         case .notFound: "404"
         case .methodNotAllowed: "405"
         case .upgradeRequired: "426"
+        case .tooManyRequests: "429"
         case .headersTooLarge: "431"
         case .unavailable: "503"
         case .other: "other"
@@ -68,8 +91,11 @@ final class GatewayCounters: ConnectionObserver {
     private let acceptedCount = Atomic<UInt64>(0)
     /// In the order of the cases.
     private let results: [Counter]
+    /// In the order of the cases.
+    private let refused: [Counter]
 
     init() {
+        refused = DoorLimit.allCases.map { _ in Counter() }
         results = HandshakeResult.allCases.map { _ in Counter() }
     }
 
@@ -101,6 +127,8 @@ final class GatewayCounters: ConnectionObserver {
 
     func returnPlace() { upgradedCount.wrappingSubtract(1, ordering: .relaxed) }
 
+    func count(_ limit: DoorLimit) { refused[limit.rawValue].value.wrappingAdd(1, ordering: .relaxed) }
+
     func count(_ result: HandshakeResult) { results[result.rawValue].value.wrappingAdd(1, ordering: .relaxed) }
 
     var snapshot: GatewayStatistics {
@@ -108,6 +136,10 @@ final class GatewayCounters: ConnectionObserver {
         snapshot.open = openCount.load(ordering: .relaxed)
         snapshot.upgraded = upgradedCount.load(ordering: .relaxed)
         snapshot.accepted = acceptedCount.load(ordering: .relaxed)
+        for limit in DoorLimit.allCases {
+            let value = refused[limit.rawValue].value.load(ordering: .relaxed)
+            if value > 0 { snapshot.refused[limit.label] = value }
+        }
         for result in HandshakeResult.allCases {
             let value = results[result.rawValue].value.load(ordering: .relaxed)
             if value > 0 { snapshot.results[result.label] = value }

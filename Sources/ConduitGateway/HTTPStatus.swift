@@ -21,6 +21,7 @@ struct HTTPStatus: Hashable, Sendable {
     static let methodNotAllowed = HTTPStatus(code: 405, reasonPhrase: "Method Not Allowed")
     static let requestTimeout = HTTPStatus(code: 408, reasonPhrase: "Request Timeout")
     static let upgradeRequired = HTTPStatus(code: 426, reasonPhrase: "Upgrade Required")
+    static let tooManyRequests = HTTPStatus(code: 429, reasonPhrase: "Too Many Requests")
     static let requestHeaderFieldsTooLarge = HTTPStatus(code: 431, reasonPhrase: "Request Header Fields Too Large")
     static let serviceUnavailable = HTTPStatus(code: 503, reasonPhrase: "Service Unavailable")
 }

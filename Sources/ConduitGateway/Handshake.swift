@@ -107,6 +107,8 @@ struct Refusal: Error, Sendable {
     let status: HTTPStatus
     let message: String
     let headers: [(String, String)]
+    /// Whether the node has too much to do.
+    var isOverload = false
 
     init(_ status: HTTPStatus, _ message: String, _ headers: [(String, String)] = []) {
         self.status = status

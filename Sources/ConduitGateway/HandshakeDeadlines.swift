@@ -10,6 +10,7 @@ final class HandshakeDeadlines {
     private var first: FrontDoorHandler?
     private var last: FrontDoorHandler?
     private var isTimerRunning = false
+    private var count = 0
 
     init(eventLoop: any EventLoop, time: TimeAmount) {
         self.eventLoop = eventLoop
@@ -23,7 +24,28 @@ final class HandshakeDeadlines {
         last?.later = handler
         last = handler
         if first == nil { first = handler }
+        count += 1
         startTimer()
+    }
+
+    /// Cuts the oldest until at most so many are left: who means it has asked long before 4,096 others have come.
+    func shrink(to most: Int) {
+        while count > most, let handler = oldest {
+            remove(handler)
+            handler.giveWay()
+        }
+    }
+
+    /// The oldest that has not asked for anything yet, if there is one among the first few: who is being authenticated
+    /// is likelier to be honest than who is silent.
+    private var oldest: FrontDoorHandler? {
+        var next = first
+        for _ in 0..<64 {
+            guard let handler = next else { break }
+            if handler.isUnheard { return handler }
+            next = handler.later
+        }
+        return first
     }
 
     /// Its handshake is over, or the connection is. Safe to be called twice.
@@ -35,6 +57,7 @@ final class HandshakeDeadlines {
         handler.later?.earlier = handler.earlier
         handler.earlier = nil
         handler.later = nil
+        count -= 1
     }
 
     private func startTimer() {

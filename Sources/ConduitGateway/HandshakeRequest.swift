@@ -31,8 +31,10 @@ public struct HandshakeRequest: Sendable, CustomStringConvertible {
     public let query: [(name: String, value: String)]
     /// The header fields, as sent.
     public let headers: [(name: String, value: String)]
-    /// The peer: a client or a proxy before it.
+    /// The client's IP address: the peer's, or what `http.trusted-proxies` say of it.
     public let remoteAddress: String?
+    /// Whom the client's certificate names, where it has shown one (`http.tls-client-certificates`).
+    public let clientCertificate: ClientCertificate?
     /// The token, where there is one. What a page says on purpose goes before what a browser adds by itself.
     public let token: Token?
 
@@ -50,12 +52,15 @@ public struct HandshakeRequest: Sendable, CustomStringConvertible {
         query.first { $0.name == name }?.value
     }
 
-    init(head: RequestHead, remoteAddress: String?, tokenCookie: String) {
+    init(
+        head: RequestHead, remoteAddress: String?, tokenCookie: String, clientCertificate: ClientCertificate? = nil
+    ) {
         let (path, query) = Self.split(uri: head.target)
         self.path = path
         self.query = query
         self.headers = head.headers
         self.remoteAddress = remoteAddress
+        self.clientCertificate = clientCertificate
         self.token = Self.token(headers: headers, query: query, cookie: tokenCookie)
     }
 

@@ -107,6 +107,11 @@ struct RequestHead: Sendable {
         return count
     }
 
+    /// The values of a field, in the order in which they were sent.
+    func values(_ name: String) -> [ArraySlice<UInt8>] {
+        fields.filter { isNamed($0, name) }.map { bytes[$0.value] }
+    }
+
     /// The value of a field that is there exactly once.
     func only(_ name: String) -> ArraySlice<UInt8>? {
         var found: Field?

@@ -49,6 +49,26 @@ public enum MetricName {
     /// Requests by what became of them.
     public static let handshakes = Metric(
         "conduit_handshakes_total", .counter, "HTTP requests on the public port, by outcome.")
+    /// Who was kept out by a limit.
+    public static let connectionsRefused = Metric(
+        "conduit_connections_refused_total", .counter, "Connections that a limit kept out, by the limit.")
+    /// Connections that are not upgraded.
+    public static let unfinishedHandshakes = Metric(
+        "conduit_unfinished_handshakes", .gauge, "Connections of the public port that are not upgraded.")
+    /// The end of the certificate.
+    public static let certificateExpiry = Metric(
+        "conduit_tls_certificate_expiry_timestamp_seconds", .gauge,
+        "When the first certificate of the public port's chain ends, in seconds since 1970.")
+    /// New certificates.
+    public static let certificateReloads = Metric(
+        "conduit_tls_certificate_reloads_total", .counter,
+        "New certificates that were found: taken ones, and failed ones, for which the old one stays.")
+    /// The limit of memory.
+    public static let memoryLimit = Metric(
+        "conduit_memory_limit_bytes", .gauge, "Resident memory above which no new clients are taken.")
+    /// Whether the memory guard is on.
+    public static let memoryOver = Metric(
+        "conduit_memory_over_limit", .gauge, "1 while new clients are refused for want of memory, else 0.")
 
     // The cluster.
     /// Relayed away.
@@ -151,9 +171,10 @@ public enum MetricName {
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
-        bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
-        relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed,
-        relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
+        bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, connectionsRefused,
+        unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit, memoryOver, relayPublished,
+        relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived,
+        relayEchoed, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
         presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, authentications,
         keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, processCPU,
         processMemory, processDescriptors, processMaxDescriptors,

@@ -39,7 +39,8 @@ public struct ProcessFigures: Sendable, Hashable {
         return max(0, (cpuSeconds - earlier.cpuSeconds) / wall * 100)
     }
 
-    private static func residentBytes() -> UInt64 {
+    /// Resident memory alone, in bytes: one small file.
+    package static func residentBytes() -> UInt64 {
         // statm: sizes in pages; the second is the resident one.
         let fields = fileText("/proc/self/statm").split(separator: " ")
         guard fields.count > 1, let pages = UInt64(fields[1]) else { return 0 }

@@ -131,11 +131,17 @@ private func request(
             cluster.relayGaps = 7
             cluster.relayDropped = ["outbox_age": 1]
             cluster.redisRoundTripMicroseconds = 250
+            var door = AdminDoor()
+            door.handshakes = ["upgraded": 5]
+            door.refused = ["connections_per_address": 3]
+            door.certificateNotAfter = 1_900_000_000
+            door.certificateReloads = ["taken": 2, "failed": 1]
+            door.memoryLimit = 4_096
             let statistics = AdminStatistics(
                 hub: hub, cluster: cluster,
                 process: ProcessFigures(
                     residentBytes: 1024, cpuSeconds: 1.5, openDescriptors: 9, maxDescriptors: 1000, takenAt: 0),
-                handshakes: ["upgraded": 5])
+                door: door)
             node.set { $0.statistics = statistics }
             let page = try await request(port, "GET", "/metrics")
             #expect(page["content-type"] == PrometheusText.contentType)
@@ -145,6 +151,10 @@ private func request(
                 "conduit_degraded 0", "conduit_clients 3", "conduit_connections_closed_total{code=\"1000\"} 1",
                 "conduit_connections_closed_total{code=\"3008\"} 2", "conduit_dropped_total{reason=\"slow\"} 4",
                 "conduit_local_delivery_seconds_count 1", "conduit_handshakes_total{outcome=\"upgraded\"} 5",
+                "conduit_connections_refused_total{limit=\"connections_per_address\"} 3",
+                "conduit_tls_certificate_expiry_timestamp_seconds 1900000000",
+                "conduit_tls_certificate_reloads_total{result=\"failed\"} 1", "conduit_memory_limit_bytes 4096",
+                "conduit_memory_over_limit 0",
                 "process_cpu_seconds_total 1.5", "process_resident_memory_bytes 1024", "process_open_fds 9",
                 "conduit_relay_gaps_total 7", "conduit_relay_dropped_total{reason=\"outbox_age\"} 1",
                 "conduit_redis_round_trip_seconds 0.00025", "process_max_fds 1000",

@@ -28,6 +28,26 @@ package final class TestCertificates: Sendable {
         return made
     }
 
+    /// A certificate and its key, as paths of files.
+    package struct Pair: Sendable {
+        package let certificateFile: String
+        package let keyFile: String
+    }
+
+    /// Signs another certificate. `subject` and `names` are in openssl's notation.
+    package func issue(_ file: String, subject: String, names: String) async throws -> Pair {
+        let pair = Pair(certificateFile: folder.path(file + ".crt"), keyFile: folder.path(file + ".key"))
+        try await Self.openssl(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes",
+            ["-subj", subject, "-addext", "subjectAltName=\(names)"]
+                + ["-keyout", pair.keyFile, "-out", folder.path(file + ".csr")])
+        try await Self.openssl(
+            "x509 -req -days 2 -CAcreateserial -copy_extensions copy",
+            ["-in", folder.path(file + ".csr"), "-CA", caFile, "-CAkey", folder.path("ca.key")]
+                + ["-out", pair.certificateFile])
+        return pair
+    }
+
     private static func openssl(_ words: String, _ more: [String]) async throws {
         let outcome = try await ChildProcess.run(["openssl"] + words.split(separator: " ").map(String.init) + more)
         guard outcome.status == 0 else { throw Failure(description: "openssl: \(outcome.output)") }

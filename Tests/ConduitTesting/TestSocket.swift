@@ -12,16 +12,20 @@ package final class TestSocket: Sendable {
         self.collector = collector
     }
 
-    package static func connect(host: String = "127.0.0.1", port: Int) async throws -> TestSocket {
+    /// - Parameter source: the address to come from, where it matters.
+    package static func connect(
+        host: String = "127.0.0.1", port: Int, from source: String? = nil
+    ) async throws -> TestSocket {
         let collector = Collector()
-        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        var bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(Handler(collector: collector))
                 }
             }
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .connect(host: host, port: port).get()
+        if let source { bootstrap = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
+        let channel = try await bootstrap.connect(host: host, port: port).get()
         return TestSocket(channel: channel, collector: collector)
     }
 

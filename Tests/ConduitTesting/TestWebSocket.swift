@@ -35,18 +35,25 @@ package final class TestWebSocket: Sendable {
     package static let sampleAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
     /// Connects and upgrades. Throws the ``TestHTTPResponse`` when the server refuses. With the certificate of an
-    /// authority it speaks TLS, in `tlsVersion` where one is given.
+    /// authority it speaks TLS, in `tlsVersion` where one is given, and shows a certificate of its own where one is given.
     package static func connect(
         host: String = "127.0.0.1", port: Int, path: String = "/ws", headers: [(String, String)] = [],
         subprotocols: [String] = [], answersPings: Bool = true, receiveBufferBytes: Int? = nil,
         sendingBehindRequest tail: ByteBuffer = ByteBuffer(), authority caFile: String? = nil,
-        tlsVersion: TLSVersion? = nil, timeout: TimeAmount = .seconds(60)
+        tlsVersion: TLSVersion? = nil, clientCertificate: TestCertificates.Pair? = nil, from source: String? = nil,
+        timeout: TimeAmount = .seconds(60)
     ) async throws -> TestWebSocket {
         let tls = try caFile.map { file in
             var configuration = TLSConfiguration.makeClientConfiguration()
             configuration.trustRoots = .file(file)
             configuration.minimumTLSVersion = tlsVersion ?? .tlsv12
             configuration.maximumTLSVersion = tlsVersion
+            if let clientCertificate {
+                configuration.certificateChain = try NIOSSLCertificate.fromPEMFile(clientCertificate.certificateFile)
+                    .map { .certificate($0) }
+                configuration.privateKey = .privateKey(
+                    try NIOSSLPrivateKey(file: clientCertificate.keyFile, format: .pem))
+            }
             return try NIOSSLContext(configuration: configuration)
         }
         let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -66,6 +73,7 @@ package final class TestWebSocket: Sendable {
             bootstrap = bootstrap.channelOption(
                 .socketOption(.so_rcvbuf), value: SocketOptionValue(receiveBufferBytes))
         }
+        if let source { bootstrap = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
         let channel = try await bootstrap.connect(host: host, port: port).get()
         var request = ByteBuffer(string: "GET \(path) HTTP/1.1\r\n")
         if !headers.contains(where: { $0.0.lowercased() == "host" }) {

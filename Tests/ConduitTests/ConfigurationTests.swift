@@ -59,7 +59,8 @@ private func problems(
         let expected = """
             node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.tls-certificate= http.tls-key= \
             http.path=/ws http.example-client=true http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
-            http.backlog=1024 \
+            http.backlog=1024 http.tls-minimum=1.2 http.tls-client-certificates=none http.tls-client-ca= \
+            http.tls-reload-interval=10s http.trusted-proxies=[] http.proxy-protocol=false \
             auth.open=false auth.anonymous=false auth.anonymous-rights=*=join+presence+history \
             auth.default-rights=*=join+publish+presence+history auth.ca-file= auth.jwt.secret= \
             auth.jwt.previous-secret= auth.jwt.public-key= auth.jwt.previous-public-key= auth.jwt.jwks-file= \
@@ -68,6 +69,8 @@ private func problems(
             auth.url-timeout=2s auth.url-concurrency=64 auth.url-breaker-failures=5 auth.url-breaker-pause=5s \
             limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
+            limits.connections-per-address=0 limits.connections-per-user=0 limits.handshakes-per-second=0 \
+            limits.handshakes-per-second-per-address=0 limits.handshaking=4096 limits.memory-bytes=0 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
             rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
             rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
@@ -96,6 +99,13 @@ private func problems(
         "http.token-cookie": ("", "a;b"), "http.backlog": ("1", "0"), "limits.message-bytes": ("1024", "1"),
         "limits.rooms-per-client": ("1", "0"), "limits.members-per-room": ("5", "-1"),
         "limits.pending-bytes": ("2000000", "1e6"), "limits.connections": ("100", "none"),
+        "http.tls-minimum": ("1.3", "1.1"), "http.tls-client-certificates": ("none", "yes"),
+        "http.tls-client-ca": ("", "a\u{0}"), "http.tls-reload-interval": ("0", "2d"),
+        "http.trusted-proxies": ("10.0.0.0/8, 2001:db8::/32,192.0.2.7", "10.0.0.0/33"),
+        "http.proxy-protocol": ("false", "v2"), "limits.connections-per-address": ("100", "-1"),
+        "limits.connections-per-user": ("50", "x"), "limits.handshakes-per-second": ("1000", "1k"),
+        "limits.handshakes-per-second-per-address": ("10", "0.5"), "limits.handshaking": ("64", "0"),
+        "limits.memory-bytes": ("500000000", "1G"),
         "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),

@@ -86,14 +86,9 @@ extension NodeConfiguration {
         gateway.tokenCookie = values.text("http.token-cookie")
         gateway.backlog = values.integer("http.backlog")
         gateway.connections = values.integer("limits.connections")
+        readDoor(values, into: &gateway)
         gateway.degradedStatus = values.text("ready.degraded-status") == "503" ? 503 : 200
         return gateway
-    }
-
-    private static func tls(_ values: ConfigurationValues) -> ServerTLS? {
-        let certificate = values.text("http.tls-certificate")
-        let key = values.text("http.tls-key")
-        return certificate.isEmpty || key.isEmpty ? nil : ServerTLS(certificateFile: certificate, keyFile: key)
     }
 
     private static func cluster(_ values: ConfigurationValues) -> ClusterConfiguration {
@@ -181,25 +176,11 @@ extension NodeConfiguration {
                 message: "limits.pending-bytes must not be less than limits.message-bytes, "
                     + "or the largest message would close each client that it is for")
         }
-        findContradictionsOfTLS(in: &values)
+        findContradictionsOfDoor(in: &values)
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)
         findContradictionsOfRooms(in: &values)
         findContradictionsOfAuth(in: &values)
-    }
-
-    private static func findContradictionsOfTLS(in values: inout ConfigurationValues) {
-        let names = ["http.tls-certificate", "http.tls-key"]
-        guard let tls = tls(values) else {
-            for (name, other) in zip(names, names.reversed()) where !values.text(name).isEmpty {
-                values.contradiction(name, other, message: "\(name) needs \(other)")
-            }
-            return
-        }
-        guard let problem = tls.problem() else { return }
-        let name = names[problem.isAboutKey ? 1 : 0]
-        values.contradiction(
-            name, message: "\(ConfigurationKey.quoted(values.text(name))) \(problem.message)")
     }
 
     private static func findContradictionsOfPorts(in values: inout ConfigurationValues) {

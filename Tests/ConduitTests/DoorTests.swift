@@ -1,0 +1,111 @@
+import ConduitTesting
+import Foundation
+import NIOCore
+import Testing
+
+@testable import Conduit
+
+/// The door of a whole node, as a process.
+@Suite struct DoorTests {
+    static func metrics(_ node: NodeProcess) async throws -> Set<String> {
+        let socket = try await TestSocket.connect(port: node.adminPort)
+        try await socket.send("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:\(node.adminPort)\r\nConnection: close\r\n\r\n")
+        let text = try await socket.waitForClose()
+        return Set(text.split(whereSeparator: \.isNewline).map(String.init))
+    }
+
+    /// Memory is used up for real: by messages that are never finished.
+    @Test func aNodeWithoutMemoryTakesNobodyAndComesBack() async throws {
+        let node = try await NodeProcess.start(
+            "memory",
+            [
+                "CONDUIT_LIMITS_MEMORY_BYTES": "220000000", "CONDUIT_LIMITS_MESSAGE_BYTES": "67108864",
+                "CONDUIT_LIMITS_PENDING_BYTES": "67108864", "CONDUIT_HEARTBEAT_READ_TIMEOUT": "10m",
+            ])
+        let client = try await TestWebSocket.connect(port: node.port)
+        // 60 MB each, and one byte is missing.
+        var greedy: [TestWebSocket] = []
+        for _ in 0..<4 {
+            let socket = try await TestWebSocket.connect(port: node.port)
+            try await socket.sendFrame(.text, ByteBuffer(repeating: 0x20, count: 60_000_000), isFinal: false)
+            greedy.append(socket)
+        }
+        try await eventually("the node is overloaded") { try await node.get("/ready").status == 503 }
+        #expect(try await node.get("/ready").body.contains("overloaded"))
+        await #expect(throws: TestHTTPResponse.self) { try await TestWebSocket.connect(port: node.port) }
+        let lines = try await Self.metrics(node)
+        #expect(lines.contains("conduit_memory_over_limit 1"))
+        #expect(lines.contains("conduit_memory_limit_bytes 220000000"))
+        #expect(lines.contains("conduit_connections_refused_total{limit=\"memory_bytes\"} 1"))
+        #expect(lines.contains("conduit_ready 0"))
+        #expect(node.log.contains("memory is at limits.memory-bytes"))
+        // Who was there is served.
+        #expect(try await client.request("ping", "1").int("timestamp") == 1)
+        for socket in greedy { await socket.drop() }
+        try await eventually("the node is ready again") { try await node.get("/ready").status == 200 }
+        let again = try await TestWebSocket.connect(port: node.port)
+        await again.drop()
+        await client.drop()
+    }
+
+    @Test func aHangUpReadsTheCertificateAgain() async throws {
+        let first = try await TestCertificates.make()
+        let second = try await TestCertificates.make()
+        let folder = try TemporaryFolder("tls")
+        func put(_ certificates: TestCertificates) throws {
+            for (from, to) in [(certificates.certificateFile, "crt"), (certificates.keyFile, "key")] {
+                try Data(contentsOf: URL(fileURLWithPath: from)).write(to: URL(fileURLWithPath: folder.path(to)))
+            }
+        }
+        try put(first)
+        let port = try await RedisServer.freePort()
+        let adminPort = try await RedisServer.freePort()
+        let node = try SpawnedProcess(
+            [
+                NodeProcess.binary, "serve", "--port", "\(port)", "--admin-port", "\(adminPort)",
+                "--set", "http.tls-certificate=\(folder.path("crt"))", "--set", "http.tls-key=\(folder.path("key"))",
+                "--set", "http.tls-reload-interval=0",
+            ],
+            environment: ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("CONDUIT_") })
+        defer { node.signal(SIGKILL) }
+        func connect(_ certificates: TestCertificates) async -> TestWebSocket? {
+            try? await TestWebSocket.connect(port: port, authority: certificates.caFile)
+        }
+        var connected: TestWebSocket?
+        try await eventually("the node serves") {
+            try #require(node.isRunning)
+            connected = await connect(first)
+            return connected != nil
+        }
+        let client = try #require(connected)
+        try put(second)
+        node.signal(SIGHUP)
+        try await eventually("the new certificate is served") {
+            let new = await connect(second)
+            await new?.drop()
+            return new != nil
+        }
+        #expect(await connect(first) == nil)
+        #expect(try await client.request("ping", "1").int("timestamp") == 1)
+        await client.drop()
+        node.signal(SIGTERM)
+        #expect(try await node.wait() == 0)
+    }
+
+    @Test(arguments: [
+        (["http.proxy-protocol": "true"], "http.proxy-protocol needs http.trusted-proxies"),
+        (["http.tls-client-certificates": "required"], "needs http.tls-certificate and http.tls-key"),
+        (["http.tls-client-ca": "/dev/null"], "http.tls-client-ca needs http.tls-client-certificates"),
+    ])
+    func contradictionsAreSaid(_ settings: [String: String], _ message: String) {
+        do throws(ConfigurationError) {
+            _ = try NodeConfiguration.load(
+                overrides: settings.map { ConfigurationOverride(key: $0.key, value: $0.value, source: "test") },
+                environment: [:])
+            Issue.record("no problem found")
+        } catch {
+            #expect(error.problems.count == 1)
+            #expect(error.description.contains(message), "\(error)")
+        }
+    }
+}

@@ -68,6 +68,7 @@ extension NodeConfiguration {
         hub.idleTimeoutMilliseconds = values.milliseconds("heartbeat.timeout")
         hub.writeTimeoutMilliseconds = values.milliseconds("heartbeat.write-timeout")
         hub.readTimeoutMilliseconds = values.milliseconds("heartbeat.read-timeout")
+        readClientLimits(values, into: &hub)
         return hub
     }
 
@@ -180,6 +181,7 @@ extension NodeConfiguration {
                 message: "limits.pending-bytes must not be less than limits.message-bytes, "
                     + "or the largest message would close each client that it is for")
         }
+        findContradictionsOfClientLimits(in: &values)
         findContradictionsOfTLS(in: &values)
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)

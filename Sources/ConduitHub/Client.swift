@@ -68,6 +68,8 @@ package final class Client {
     var metadata: [String: String]?
     /// Made when the first message for a custom handler comes.
     var handlerQueue: HandlerQueue?
+    /// Whether it was pinged and has not answered.
+    var owesPong = false
     /// Made where there is a limit to what a client may say.
     var meter: Meter?
     /// Made when the socket takes nothing, where rooms have rules for that.

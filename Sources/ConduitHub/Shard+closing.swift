@@ -105,6 +105,7 @@ extension Shard {
         }
         if now >= client.nextPing {
             queue(FrameEncoder.ping, for: client)
+            client.owesPong = true
             client.nextPing = now + Int64(configuration.pingIntervalMilliseconds)
         }
         return isBlocked ? now + Self.blockedInterval : client.nextDue(configuration)

@@ -156,7 +156,9 @@ extension Shard {
         case .ping(let payload):
             if !isOverRate(payload, client) { queue(FrameEncoder.pong(payload), for: client) }
         case .pong(let payload):
-            _ = isOverRate(payload, client)
+            // The answer to a ping of ours costs nothing.
+            if !client.owesPong { _ = isOverRate(payload, client) }
+            client.owesPong = false
         case .text(let message):
             guard client.isOpen else { return }
             statistics.messagesIn += 1

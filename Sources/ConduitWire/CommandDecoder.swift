@@ -26,7 +26,7 @@ package enum CommandDecoder {
         } catch {
             let what =
                 error.message == JSONError.tooDeep
-                ? "too deep: over \(maximumDepth) objects and arrays inside each other"
+                ? "\(error.message): more than \(maximumDepth) objects and arrays inside each other"
                 : "not JSON: \(error.message) at byte \(error.offset)"
             throw CommandError(error: RequestError(.badRequest, what), id: nil, type: nil)
         }

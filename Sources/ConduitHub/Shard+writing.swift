@@ -83,7 +83,7 @@ extension Shard {
         handOverAll(client, context)
         count(write)
         hand(write.bytes, to: client, context)
-        if pending > 0 { note(waiting(for: client), for: client) }
+        if pending > 0 { watchBlocked(client) }
     }
 
     func hand(_ bytes: ByteBuffer, to client: Client, _ context: ChannelHandlerContext) {

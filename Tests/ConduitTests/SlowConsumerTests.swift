@@ -199,6 +199,29 @@ struct SlowConsumerTests {
         }
     }
 
+    @Test func keysReachOtherNodes() async throws {
+        let redis = try await RedisServer.start()
+        func configuration(_ name: String) throws -> NodeConfiguration {
+            var configuration = Self.configuration(.conflate)
+            configuration.nodeID = try #require(NodeID("\(name)"))
+            try configuration.joinCluster(redisURL: redis.url)
+            return configuration
+        }
+        try await TestNode.with(try configuration("one")) { one in
+            try await TestNode.with(try configuration("two")) { two in
+                try await eventually { one.node.readiness == "ready" && two.node.readiness == "ready" }
+                let (sender, reader) = (try await one.connect(), try await two.connect())
+                _ = try await reader.request("join_room", #"{"room":"feed:1"}"#)
+                try await sender.send(
+                    #"{"type":"broadcast","data":{"room":"feed:1","type":"m","payload":1,"key":"k"}}"#)
+                let event = try await reader.next(type: "m")
+                #expect(event.object["key"] as? String == "k" && event.room == "feed:1")
+                for client in [sender, reader] { try await client.close() }
+            }
+        }
+        try await redis.stop()
+    }
+
     /// Whatever the rule: who takes nothing at all for long enough is closed.
     @Test func aSocketThatTakesNothingIsClosedAllTheSame() async throws {
         var configuration = Self.configuration(.dropOldest)

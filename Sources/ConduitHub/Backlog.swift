@@ -268,7 +268,9 @@ final class Backlog {
     /// Gives back what frames have left that are gone.
     private func compactIfWorthwhile() {
         let live = bytes - count * MemoryLayout<Frame>.stride
-        guard storage.writerIndex - live > max(live, Self.slack) || frames.count - count > max(count, 1024) else { return }
+        guard storage.writerIndex - live > max(live, Self.slack) || frames.count - count > max(count, 1024) else {
+            return
+        }
         var packed = ByteBuffer()
         packed.reserveCapacity(live)
         var kept: ContiguousArray<Frame> = []

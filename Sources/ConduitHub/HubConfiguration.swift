@@ -17,11 +17,13 @@ public struct HubConfiguration: Sendable {
     /// Bytes that may wait for all slow clients of the node together; more closes those for whom most waits with 3008.
     /// 0 for no limit.
     public var nodePendingBytes = 256 * 1024 * 1024
-    /// Messages and control frames that one client may send a second, 0 for any number; and at once, 0 for as many.
+    /// Messages and control frames that one client may send a second; 0 for any number.
     public var messagesPerSecond = 0
+    /// How many of those may come at once; 0 for as many as come back in a second.
     public var messagesBurst = 0
-    /// Bytes of those that one client may send a second, 0 for any number; and at once, 0 for as many.
+    /// Bytes of messages and control frames that one client may send a second; 0 for any number.
     public var bytesPerSecond = 0
+    /// How many of those may come at once; 0 for as many as come back in a second.
     public var bytesBurst = 0
     /// Refusals for one of the two that close a client with 3013; a tenth is forgiven each second. 0 never closes.
     public var rateStrikes = 100

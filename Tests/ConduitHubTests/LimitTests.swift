@@ -137,8 +137,9 @@ import Testing
     @Test func roomNamesMayBeShorter() throws {
         let harness = try harness { $0.roomNameBytes = 8 }
         let client = try harness.connect()
-        for (name, code) in [("12345678", ""), ("123456789", "limit_exceeded"), ("éééé", ""), ("ééééé", "limit_exceeded")]
-        {
+        for (name, code) in [
+            ("12345678", ""), ("123456789", "limit_exceeded"), ("éééé", ""), ("ééééé", "limit_exceeded"),
+        ] {
             try client.send(#"{"type":"join_room","data":{"room":"\#(name)"}}"#)
             #expect(try client.events().map(\.code) == [code])
             try client.send(#"{"type":"broadcast","data":{"room":"\#(name)","type":"t","exclude_self":true},"id":1}"#)

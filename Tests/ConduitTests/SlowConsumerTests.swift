@@ -100,7 +100,9 @@ struct SlowConsumerTests {
     private func told(_ client: TestWebSocket) async throws -> Int {
         var missed = 0
         for case .text(let text) in client.waitingMessages {
-            guard let event = TestEvent(text), event.type == "room_state", event.string("state") == "gap" else { continue }
+            guard let event = TestEvent(text), event.type == "room_state", event.string("state") == "gap" else {
+                continue
+            }
             missed += event.int("missed") ?? 0
         }
         return missed
@@ -284,7 +286,9 @@ struct SlowConsumerTests {
     }
 
     /// When too much waits on the whole node, those go for whom most waits.
-    @Test(arguments: [RoomPolicy.Slow.disconnect, .dropOldest]) func aNodeHasABoundToo(_ slow: RoomPolicy.Slow) async throws {
+    @Test(arguments: [RoomPolicy.Slow.disconnect, .dropOldest]) func aNodeHasABoundToo(_ slow: RoomPolicy.Slow)
+        async throws
+    {
         var configuration = Self.configuration(slow, pendingBytes: 400 << 10)
         configuration.eventLoops = 2
         configuration.hub.nodePendingBytes = 1 << 20

@@ -31,9 +31,13 @@ public struct RequestError: Error, Hashable, Sendable {
     /// A sentence for the developer of the client.
     public let message: String
 
+    /// When it is worth to ask again, in milliseconds from now; for ``ErrorCode/rateLimited``.
+    public let retryAfterMilliseconds: Int?
+
     /// Makes an error.
-    public init(_ code: ErrorCode, _ message: String) {
+    public init(_ code: ErrorCode, _ message: String, retryAfterMilliseconds: Int? = nil) {
         self.code = code
         self.message = message
+        self.retryAfterMilliseconds = retryAfterMilliseconds
     }
 }

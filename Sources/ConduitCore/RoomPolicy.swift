@@ -28,6 +28,18 @@ public struct RoomPolicy: Hashable, Sendable {
         case nobody
     }
 
+    /// What becomes of a room's messages for a member that reads more slowly than it is sent to.
+    public enum Slow: String, Hashable, Sendable, CaseIterable {
+        /// None is left out: when too much waits, the member is closed with 3008 and comes back when it can.
+        case disconnect
+        /// The oldest that wait make room for new ones.
+        case dropOldest = "drop-oldest"
+        /// What comes while too much waits is left out.
+        case dropNewest = "drop-newest"
+        /// Of the messages with one key only the newest waits; those without a key as with ``dropOldest``.
+        case conflate
+    }
+
     /// How messages are delivered.
     public var mode = Mode.fast
     /// Most messages that the log of an ordered room keeps.
@@ -44,6 +56,10 @@ public struct RoomPolicy: Hashable, Sendable {
     public var presenceMembers = 1_000
     /// Who may send.
     public var publish = Publish.anyone
+    /// What becomes of messages for members that read too slowly. Other than ``Slow/disconnect`` for ``Mode/fast`` only.
+    public var slow = Slow.disconnect
+    /// Most members on one event loop of a node; 0 for as many as any room may have.
+    public var members = 0
     /// Whether `send` to a user goes into the log of the user's own room of this namespace, so that it waits for users
     /// who are away. Needs ``Mode/ordered``; one namespace at most.
     public var isInbox = false

@@ -75,7 +75,10 @@ public struct RoomTable: Sendable {
             return .alreadyMember
         }
         if clients[Int(client)].count >= roomsPerClient { return .tooManyRooms }
-        if let id, let count = rooms[Int(id)]?.members.count, count >= membersPerRoom { return .roomFull }
+        if let id, let room = rooms[Int(id)] {
+            let most = room.policy.members > 0 ? min(room.policy.members, membersPerRoom) : membersPerRoom
+            if room.members.count >= most { return .roomFull }
+        }
         let target = id ?? insert(room, now: now, kept: false)
         let memberPosition = Int32(rooms[Int(target)]?.members.count ?? 0)
         let entry = Entry(client: client, position: Int32(clients[Int(client)].count), observes: observes)
@@ -156,6 +159,12 @@ public struct RoomTable: Sendable {
 
     /// Whether a client is in the room with a number.
     public func contains(_ client: Int32, at number: Int32) -> Bool { membership(of: client, in: number) != nil }
+
+    /// Whether a client is in a room and asked for presence and room states there.
+    public func observes(_ client: Int32, in room: RoomName) -> Bool {
+        guard let id = index[room], let position = membership(of: client, in: id) else { return false }
+        return rooms[Int(id)]?.members[position].observes ?? false
+    }
 
     /// The numbers of a client's rooms, in no particular order.
     public func numbers(of client: Int32) -> [Int32] {

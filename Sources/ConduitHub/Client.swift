@@ -68,6 +68,16 @@ package final class Client {
     var metadata: [String: String]?
     /// Made when the first message for a custom handler comes.
     var handlerQueue: HandlerQueue?
+    /// Whether it was pinged and has not answered.
+    var owesPong = false
+    /// Made where there is a limit to what a client may say.
+    var meter: Meter?
+    /// Made when the socket takes nothing, where rooms have rules for that.
+    var backlog: Backlog?
+    /// Whether the backlog is being handed to the channel.
+    var isFed = false
+    /// Bytes that wait because the socket takes nothing, as last noted.
+    var pendingBytes = 0
     /// Why the connection ended, once that is decided.
     var closeReason: CloseReason?
     /// Is told when the connection ends.
@@ -83,6 +93,7 @@ package final class Client {
         self.lastSeen = now
         self.nextPing = firstPing
         unsafe self.storedParser = WebSocketFrameParser(maximumMessageBytes: shard.configuration.messageBytes)
+        self.meter = Meter(shard.configuration, now: now)
         if !identity.metadata.isEmpty { self.metadata = identity.metadata }
     }
 
@@ -121,6 +132,7 @@ extension Client: ChannelInboundHandler {
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable {
             blockedSince = nil
+            shard.feed(self)
             shard.resume(self)
         } else {
             shard.watchBlocked(self)

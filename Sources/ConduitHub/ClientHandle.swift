@@ -79,4 +79,6 @@ public struct ClientInfo: Sendable {
     public let rooms: [RoomName]
     /// Its metadata.
     public let metadata: [String: String]
+    /// Bytes that wait for it because its socket takes nothing.
+    public let pendingBytes: Int
 }

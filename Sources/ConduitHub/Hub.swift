@@ -25,12 +25,13 @@ public final class Hub: Sendable {
         logger: Logger
     ) async throws -> Hub {
         var shards: [ShardRef] = []
+        let pendingTotal = PendingTotal(shards: eventLoops.count)
         for (index, loop) in eventLoops.enumerated() {
             let shard = loop.submit {
                 ShardRef(
                     Shard(
                         index: index, node: node, eventLoop: loop, configuration: configuration, router: router,
-                        hooks: hooks, relay: relay, logger: logger))
+                        hooks: hooks, relay: relay, pendingTotal: pendingTotal, logger: logger))
             }
             shards.append(try await shard.get())
         }
@@ -86,17 +87,26 @@ public final class Hub: Sendable {
     ///   - data: the event's data.
     ///   - room: the room; nothing happens where it has no member.
     ///   - excluded: a client of this node that shall not get it.
+    ///   - key: what it is a state of, 1 to 255 bytes: in rooms that conflate a slow member gets the newest of each key
+    ///     only; in ordered rooms a repeated publication with the same key is one.
     /// - Throws: ``RequestError`` with `reserved_type` or `bad_request` for a type that can't be sent.
     public func broadcast(
-        _ type: String, _ data: RawJSON = .null, to room: RoomName, except excluded: ClientID? = nil
+        _ type: String, _ data: RawJSON = .null, to room: RoomName, except excluded: ClientID? = nil,
+        key: String? = nil
     ) throws(RequestError) {
         try ReservedTypes.check(eventType: type)
-        let message = EventEncoder.event(type: type, payload: data.buffer, room: room)
+        if let key, !(1...Command.maximumKeyBytes).contains(key.utf8.count) {
+            throw RequestError(.badRequest, "key is not 1 to \(Command.maximumKeyBytes) bytes")
+        }
+        let plain = EventEncoder.event(type: type, payload: data.buffer, room: room)
         shards[0].execute { shard in
             shard.beginTurn()
+            let conflates = key != nil && shard.configuration.rooms[room].slow == .conflate
+            let message =
+                conflates ? EventEncoder.event(type: type, payload: data.buffer, room: room, key: key) : plain
             if shard.hasPolicies, shard.configuration.rooms[room].mode == .ordered {
                 shard.tellBridge(
-                    .publishOrdered(OrderedPublish(room: room, json: message.json, excluded: excluded)))
+                    .publishOrdered(OrderedPublish(room: room, json: message.json, key: key, excluded: excluded)))
             } else if let excluded {
                 shard.publish(message, to: room, except: excluded)
             } else {

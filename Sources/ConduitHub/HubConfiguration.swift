@@ -14,6 +14,23 @@ public struct HubConfiguration: Sendable {
     public var membersPerRoom = 100_000
     /// Bytes that may wait for a client that reads slowly; more closes it with 3008.
     public var pendingBytes = 1024 * 1024
+    /// Bytes that may wait for all slow clients of the node together; more closes those for whom most waits with 3008.
+    /// 0 for no limit.
+    public var nodePendingBytes = 256 * 1024 * 1024
+    /// Messages and control frames that one client may send a second; 0 for any number.
+    public var messagesPerSecond = 0
+    /// How many of those may come at once; 0 for as many as come back in a second.
+    public var messagesBurst = 0
+    /// Bytes of messages and control frames that one client may send a second; 0 for any number.
+    public var bytesPerSecond = 0
+    /// How many of those may come at once; 0 for as many as come back in a second.
+    public var bytesBurst = 0
+    /// Refusals for one of the two that close a client with 3013; a tenth is forgiven each second. 0 never closes.
+    public var rateStrikes = 100
+    /// Longest name of a room that a client may join or send to, in bytes; at most 255.
+    public var roomNameBytes = 255
+    /// Most objects and arrays inside each other in a client's message; at most 64.
+    public var jsonDepth = 64
     /// A WebSocket ping is sent after this long, in milliseconds.
     public var pingIntervalMilliseconds = 30_000
     /// A client without a sign of life for this long is closed with 3012, in milliseconds.

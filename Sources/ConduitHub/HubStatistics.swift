@@ -24,8 +24,17 @@ public struct HubStatistics: Sendable {
     public var bytesOut: UInt64 = 0
     /// Bytes that wait for slow clients now.
     public var pendingBytes = 0
-    /// Messages that were not delivered, by reason.
-    public var dropped: [String: UInt64] = ["client_gone": 0, "slow_consumer": 0, "unread": 0]
+    /// Most of them for one client.
+    public var largestPendingBytes = 0
+    /// Clients for whom bytes wait now.
+    public var stalledClients = 0
+    /// Messages that were not delivered, by reason. `drop_oldest`, `drop_newest` and `conflate` are policies of rooms.
+    public var dropped: [String: UInt64] = [
+        "client_gone": 0, "conflate": 0, "drop_newest": 0, "drop_oldest": 0, "node_pending": 0, "slow_consumer": 0,
+        "unread": 0,
+    ]
+    /// Slow consumers that were closed with 3008, by reason.
+    public var slowClosed: [String: UInt64] = ["node_pending": 0, "pending_bytes": 0, "write_timeout": 0]
     /// Connections that ended, by the number of their close reason.
     public var closed: [UInt16: UInt64] = [:]
     /// `error` events, by code.
@@ -49,6 +58,9 @@ public struct HubStatistics: Sendable {
         deliveries += other.deliveries
         bytesOut += other.bytesOut
         pendingBytes += other.pendingBytes
+        largestPendingBytes = max(largestPendingBytes, other.largestPendingBytes)
+        stalledClients += other.stalledClients
+        slowClosed.merge(other.slowClosed, uniquingKeysWith: +)
         dropped.merge(other.dropped, uniquingKeysWith: +)
         closed.merge(other.closed, uniquingKeysWith: +)
         errors.merge(other.errors, uniquingKeysWith: +)

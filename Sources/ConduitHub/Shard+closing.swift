@@ -89,18 +89,23 @@ extension Shard {
             close(client, .badRequest)
             return now + Self.closeGrace
         }
+        if client.backlog != nil { feed(client) }
         let pending = clients.descriptors[Int(client.slot)] < 0 ? pendingBytes(of: context) : 0
         let isBlocked = pending > 0 || !context.channel.isWritable
-        if !isBlocked { client.blockedSince = nil }
-        if isBlocked {
+        if !isBlocked {
+            client.blockedSince = nil
+            note(client.backlog?.bytes ?? 0, for: client)
+        } else {
+            note(pending + (client.backlog?.bytes ?? 0), for: client)
             noteProgress(of: client, pending: pending, now)
             if let since = client.blockedSince, now - since >= Int64(configuration.writeTimeoutMilliseconds) {
-                close(client, .slowConsumer)
+                closeSlow(client, .writeTimeout)
                 return now + Self.closeGrace
             }
         }
         if now >= client.nextPing {
             queue(FrameEncoder.ping, for: client)
+            client.owesPong = true
             client.nextPing = now + Int64(configuration.pingIntervalMilliseconds)
         }
         return isBlocked ? now + Self.blockedInterval : client.nextDue(configuration)

@@ -56,6 +56,6 @@ extension Shard {
             connectionDuration: now - client.connectedMonotonic,
             lastHeartbeat: WallClock.milliseconds - (now - client.lastSeen),
             rooms: rooms.roomNames(of: client.slot).sorted { $0.rawValue < $1.rawValue },
-            metadata: client.metadata ?? [:])
+            metadata: client.metadata ?? [:], pendingBytes: waiting(for: client))
     }
 }

@@ -56,9 +56,12 @@ extension Shard {
     func snapshot() -> Snapshot {
         var copy = statistics
         copy.memberships = rooms.membershipCount
-        for case let client? in clients.clients {
-            guard let context = client.context, !context.channel.isWritable else { continue }
-            copy.pendingBytes += pendingBytes(of: context)
+        for case let client? in stalled.map({ clients[$0] }) {
+            let bytes = waiting(for: client)
+            guard bytes > 0 else { continue }
+            copy.stalledClients += 1
+            copy.pendingBytes += bytes
+            copy.largestPendingBytes = max(copy.largestPendingBytes, bytes)
         }
         return Snapshot(statistics: copy, rooms: Set(rooms.roomNames), users: Set(users.keys))
     }

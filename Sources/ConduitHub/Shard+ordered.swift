@@ -62,6 +62,7 @@ extension Shard {
 
     func history(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.history()
+        try checkName(of: request.room)
         guard configuration.rooms[request.room].mode == .ordered else {
             throw RequestError(.badRequest, "this room keeps no history")
         }

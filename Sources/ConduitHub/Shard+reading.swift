@@ -76,6 +76,10 @@ extension Shard {
         {
             taken = end
             statistics.messagesIn += 1
+            if let meter = client.meter, isOverRate(length, scratch.span.extracting(0..<length), client, meter) {
+                pauseIfFlooded(client)
+                continue
+            }
             handle(scratch.span.extracting(0..<length), from: client)
             pauseIfFlooded(client)
         }
@@ -150,13 +154,17 @@ extension Shard {
         case .close(let code, _):
             peerCloses(client, code: code)
         case .ping(let payload):
-            queue(FrameEncoder.pong(payload), for: client)
-        case .pong:
-            break
+            if !isOverRate(payload, client) { queue(FrameEncoder.pong(payload), for: client) }
+        case .pong(let payload):
+            // The answer to a ping of ours costs nothing.
+            if !client.owesPong { _ = isOverRate(payload, client) }
+            client.owesPong = false
         case .text(let message):
             guard client.isOpen else { return }
             statistics.messagesIn += 1
-            handle(message.readableBytesUInt8Span, from: client)
+            let bytes = message.readableBytesUInt8Span
+            if let meter = client.meter, isOverRate(bytes.count, bytes, client, meter) { return }
+            handle(bytes, from: client)
         case .binary:
             // conduit.v1.msgpack is reserved; no protocol that is spoken here has binary messages.
             if client.isOpen { close(client, .unsupportedData) }

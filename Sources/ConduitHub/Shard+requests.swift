@@ -10,7 +10,7 @@ extension Shard {
     func handle(_ bytes: Span<UInt8>, from client: Client) {
         let command: CommandTokens
         do throws(CommandError) {
-            command = try CommandDecoder.decode(bytes)
+            command = try CommandDecoder.decode(bytes, maximumDepth: configuration.jsonDepth)
         } catch {
             return answer(error.error, to: client, id: error.id, type: error.type)
         }
@@ -53,6 +53,7 @@ extension Shard {
 
     private func joinRoom(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.joinRoom()
+        try checkName(of: request.room)
         let observes = request.presence || client.identity.knowsAllEvents
         if hasPolicies, configuration.rooms[request.room].mode == .ordered {
             try checkInbox(request.room, client)
@@ -130,6 +131,7 @@ extension Shard {
         var number: Int32? = client.lastRoom
         if !request.roomIs(in: bytes, { rooms.isNamed(client.lastRoom, $0) }) {
             guard let room = try request.room(in: bytes) else { return false }
+            try checkName(of: room)
             number = rooms.number(of: room)
             if number == nil {
                 guard client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
@@ -137,11 +139,13 @@ extension Shard {
                     publishOrdered(request, bytes, room, client, command.id(in: bytes))
                     return true
                 }
-                publish(EventEncoder.event(for: request, in: bytes), to: room, except: excluded)
+                let withKey = hasPolicies && configuration.rooms[room].slow == .conflate
+                publish(EventEncoder.event(for: request, in: bytes, withKey: withKey), to: room, except: excluded)
                 return false
             }
         }
         guard let number else { return false }
+        var withKey = false
         if hasPolicies, let policy = rooms.policy(at: number) {
             let isMember = rooms.contains(client.slot, at: number)
             guard isMember || client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
@@ -149,12 +153,13 @@ extension Shard {
                 publishOrdered(request, bytes, room, client, command.id(in: bytes))
                 return true
             }
+            withKey = policy.slow == .conflate
         }
         guard client.identity.mayPublishWithoutJoining || rooms.contains(client.slot, at: number) else {
             throw Self.notInRoom
         }
         client.lastRoom = number
-        publish(EventEncoder.event(for: request, in: bytes), toRoomAt: number, except: excluded)
+        publish(EventEncoder.event(for: request, in: bytes, withKey: withKey), toRoomAt: number, except: excluded)
         return false
     }
 
@@ -179,6 +184,7 @@ extension Shard {
 
     private func presence(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.presence()
+        try checkName(of: request.room)
         guard !client.asksPresence else {
             throw RequestError(.rateLimited, "one presence request at a time: wait for the answer to the last one")
         }

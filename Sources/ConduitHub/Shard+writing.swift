@@ -48,6 +48,7 @@ extension Shard {
         guard let client = clients[write.client], let context = client.context else {
             return drop("client_gone", write.messages)
         }
+        if let slowRules, client.isOpen { return wait(write, taken: count, slowRules, client, context) }
         self.count(write)
         var rest = write.bytes
         rest.moveReaderIndex(forwardBy: count)
@@ -65,22 +66,27 @@ extension Shard {
         guard let client = clients[write.client], let context = client.context else {
             return drop("client_gone", write.messages)
         }
+        let pending = pendingBytes(of: context)
         // What the channel held is written: from now on directly again.
-        if client.descriptor >= 0, pendingBytes(of: context) == 0 {
+        if client.descriptor >= 0, pending == 0, client.backlog == nil {
             clients.descriptors[Int(write.client)] = client.descriptor
             return self.write(write)
         }
+        if let slowRules, client.isOpen, mustWait(write, client, context, pending: pending) {
+            return wait(write, taken: 0, slowRules, client, context)
+        }
         // What a client may be owed is bounded before it is handed over; a close frame always fits.
-        let pending = pendingBytes(of: context)
         if client.isOpen, pending > 0, pending + write.bytes.readableBytes > configuration.pendingBytes {
             drop("slow_consumer", write.messages)
-            return close(client, .slowConsumer)
+            return closeSlow(client, .pendingBytes)
         }
+        handOverAll(client, context)
         count(write)
         hand(write.bytes, to: client, context)
+        if pending > 0 { watchBlocked(client) }
     }
 
-    private func hand(_ bytes: ByteBuffer, to client: Client, _ context: ChannelHandlerContext) {
+    func hand(_ bytes: ByteBuffer, to client: Client, _ context: ChannelHandlerContext) {
         // A small piece must not keep all of what it was cut from, which others were answered in.
         let isPiece = bytes.storageCapacity > 2 * bytes.readableBytes + 4096
         context.writeAndFlush(client.wrapOutboundOut(isPiece ? bytes.detached : bytes), promise: nil)
@@ -94,13 +100,17 @@ extension Shard {
         watchBlocked(client)
         // What it asks for now would only wait behind that.
         pause(client)
-        if pending > configuration.pendingBytes { close(client, .slowConsumer) }
+        // A backlog has its own bound.
+        if pending > configuration.pendingBytes, client.backlog == nil { closeSlow(client, .pendingBytes) }
     }
 
     /// A client's socket takes nothing: from now on it is looked at often.
     func watchBlocked(_ client: Client) {
         guard let context = client.context else { return }
-        noteProgress(of: client, pending: pendingBytes(of: context), now)
+        let pending = pendingBytes(of: context)
+        note(pending + (client.backlog?.bytes ?? 0), for: client)
+        guard pending > 0 || !context.channel.isWritable else { return }
+        noteProgress(of: client, pending: pending, now)
         clients.look(at: client, by: now + Self.blockedInterval)
     }
 

@@ -34,6 +34,14 @@ package final class Shard {
     }
     /// Whether rooms differ from the defaults: only then is a room's policy looked at for each message.
     let hasPolicies: Bool
+    /// What becomes of messages for slow members; `nil` where all of those are closed.
+    let slowRules: SlowRules?
+    /// What waits for slow clients on all shards together.
+    let pendingTotal: PendingTotal
+    /// Slots of clients for whom something waits.
+    var stalled: Set<Int32> = []
+    /// Whether clients are about to be closed since too much waits on the node.
+    var isRelieving = false
     /// Clients that wait to be let into ordered rooms.
     var pendingJoins: [PendingJoin: PendingMember] = [:]
     /// Rooms whose joins wait for the other nodes' messages.
@@ -102,7 +110,7 @@ package final class Shard {
 
     init(
         index: Int, node: NodeID, eventLoop: any EventLoop, configuration: HubConfiguration, router: MessageRouter,
-        hooks: HubHooks, relay: any HubRelay, logger: Logger
+        hooks: HubHooks, relay: any HubRelay, pendingTotal: PendingTotal = PendingTotal(shards: 1), logger: Logger
     ) {
         self.index = index
         self.node = node
@@ -112,6 +120,8 @@ package final class Shard {
         self.hooks = hooks
         self.relay = relay
         self.logger = logger
+        self.slowRules = SlowRules(configuration.rooms)
+        self.pendingTotal = pendingTotal
         self.hasPolicies = configuration.rooms != RoomPolicies()
         // No client's share of a turn is more than it may be owed.
         unsafe self.storedOutbox = Outbox(heavyBytes: configuration.pendingBytes)
@@ -178,6 +188,7 @@ package final class Shard {
         retire(client)
         client.observer?.connectionEnded()
         client.observer = nil
+        forgetBacklog(of: client, "client_gone")
         let reason = client.closeReason ?? .normal
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }
@@ -197,6 +208,7 @@ package final class Shard {
 
     /// Takes a client out of its rooms and its user's connections: from now on nothing is delivered to it.
     func retire(_ client: Client) {
+        note(0, for: client)
         outbox.retired(client.slot)
         for number in rooms.numbers(of: client.slot) {
             outbox.left(client.slot, room: number, isEmpty: rooms.members(at: number).count == 1)

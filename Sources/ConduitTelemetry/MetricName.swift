@@ -33,6 +33,15 @@ public enum MetricName {
     public static let bytesOut = Metric("conduit_sent_bytes_total", .counter, "Bytes handed to sockets.")
     /// Bytes that wait.
     public static let pendingBytes = Metric("conduit_pending_bytes", .gauge, "Bytes that wait for slow clients.")
+    /// The largest of them.
+    public static let largestPendingBytes = Metric(
+        "conduit_pending_bytes_largest", .gauge, "Bytes that wait for the client for whom most wait.")
+    /// Clients for whom bytes wait.
+    public static let stalledClients = Metric(
+        "conduit_stalled_clients", .gauge, "Clients whose sockets take nothing though bytes wait.")
+    /// Clients that read too slowly.
+    public static let slowClosed = Metric(
+        "conduit_slow_consumers_closed_total", .counter, "Slow consumers closed with 3008, by reason.")
     /// Lost messages.
     public static let dropped = Metric(
         "conduit_dropped_total", .counter, "Messages that were not delivered, by reason.")
@@ -171,12 +180,13 @@ public enum MetricName {
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
-        bytesOut, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, connectionsRefused,
-        unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit, memoryOver, relayPublished,
-        relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived,
-        relayEchoed, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
-        presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, authentications,
-        keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, processCPU,
+        bytesOut, pendingBytes, largestPendingBytes, stalledClients, slowClosed, dropped, errors, localDelivery, loopLag,
+        handshakes, connectionsRefused, unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit,
+        memoryOver, relayPublished, relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected,
+        relayArrived, relayEchoed, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency,
+        subscriptions, presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes,
+        authentications, keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker,
+        processCPU,
         processMemory, processDescriptors, processMaxDescriptors,
     ]
 }

@@ -17,14 +17,18 @@ package enum CommandDecoder {
     }
 
     /// As ``decode(_:)-(ByteBuffer)``, in place.
-    package static func decode(_ bytes: Span<UInt8>) throws(CommandError) -> CommandTokens {
+    package static func decode(
+        _ bytes: Span<UInt8>, maximumDepth: Int = JSONScanner.maximumDepth
+    ) throws(CommandError) -> CommandTokens {
         var parts = JSONFields<EnvelopeKey>()
         do throws(JSONError) {
-            try parts.readDocument(bytes)
+            try parts.readDocument(bytes, maximumDepth: maximumDepth)
         } catch {
-            throw CommandError(
-                error: RequestError(.badRequest, "not JSON: \(error.message) at byte \(error.offset)"), id: nil,
-                type: nil)
+            let what =
+                error.message == JSONError.tooDeep
+                ? "\(error.message): more than \(maximumDepth) objects and arrays inside each other"
+                : "not JSON: \(error.message) at byte \(error.offset)"
+            throw CommandError(error: RequestError(.badRequest, what), id: nil, type: nil)
         }
         let id: JSONToken?
         do throws(RequestError) {

@@ -11,16 +11,20 @@ package enum EventEncoder {
         return envelope(type, id, room, offset, size: size) { $0.writeImmutableBuffer(data) }
     }
 
-    /// A broadcast or send as its recipients read it; `payload` is raw JSON.
+    /// A broadcast or send as its recipients read it; `payload` is raw JSON, `key` for rooms that conflate.
     package static func event(
-        type: String, payload: ByteBuffer, room: RoomName? = nil, offset: UInt64? = nil
+        type: String, payload: ByteBuffer, room: RoomName? = nil, key: String? = nil, offset: UInt64? = nil
     ) -> ServerMessage {
-        envelope(type: type, data: payload, room: room, offset: offset)
+        let size = 64 + payload.readableBytes + type.utf8.count + (room?.rawValue.utf8.count ?? 0)
+        return envelope(type, nil, room, key: key, offset, size: size) { $0.writeImmutableBuffer(payload) }
     }
 
-    /// A broadcast as its recipients read it: what the sender wrote, copied once.
-    package static func event(for request: BroadcastTokens, in bytes: Span<UInt8>) -> ServerMessage {
+    /// A broadcast as its recipients read it: what the sender wrote, copied once; with its key for rooms that conflate.
+    package static func event(
+        for request: BroadcastTokens, in bytes: Span<UInt8>, withKey: Bool = false
+    ) -> ServerMessage {
         var capacity = 64 + bytes.count
+        if withKey, let key = request.key, key.isEscaped { capacity += 6 * key.byteCount }
         if let room = request.room, room.isEscaped { capacity += 6 * room.byteCount }
         if request.type.isEscaped { capacity += 6 * request.type.byteCount }
         return ServerMessage(capacity: capacity) { writer in
@@ -31,6 +35,10 @@ package enum EventEncoder {
             if let room = request.room {
                 writer.write(",\"room\":")
                 writer.writeText(room, of: bytes)
+                if withKey, let key = request.key {
+                    writer.write(",\"key\":")
+                    writer.writeText(key, of: bytes)
+                }
             }
             writer.write("}")
         }
@@ -94,7 +102,7 @@ package enum EventEncoder {
 
     /// Says that a request failed.
     package static func error(
-        _ error: RequestError, requestType: String? = nil, id: RequestID? = nil, retryAfterMilliseconds: Int? = nil
+        _ error: RequestError, requestType: String? = nil, id: RequestID? = nil
     ) -> ServerMessage {
         envelope("error", id, size: 96 + error.message.utf8.count) {
             $0.writeStaticString("{\"code\":")
@@ -105,9 +113,9 @@ package enum EventEncoder {
                 $0.writeStaticString(",\"request_type\":")
                 $0.writeJSONString(requestType)
             }
-            if let retryAfterMilliseconds {
+            if let wait = error.retryAfterMilliseconds {
                 $0.writeStaticString(",\"retry_after_ms\":")
-                $0.writeDecimal(retryAfterMilliseconds)
+                $0.writeDecimal(wait)
             }
             $0.writeStaticString("}")
         }
@@ -136,7 +144,8 @@ package enum EventEncoder {
 
     /// Writes the frame around `data`; `size` is a guess that saves growing.
     static func envelope(
-        _ type: String, _ id: RequestID? = nil, _ room: RoomName? = nil, _ offset: UInt64? = nil, size: Int,
+        _ type: String, _ id: RequestID? = nil, _ room: RoomName? = nil, key: String? = nil, _ offset: UInt64? = nil,
+        size: Int,
         data: (inout ByteBuffer) -> Void
     ) -> ServerMessage {
         var writer = ServerMessageWriter(capacity: size + (id?.json.readableBytes ?? 0) + 8)
@@ -151,6 +160,10 @@ package enum EventEncoder {
         if let room {
             writer.buffer.writeStaticString(",\"room\":")
             writer.buffer.writeJSONString(room.rawValue)
+        }
+        if let key {
+            writer.buffer.writeStaticString(",\"key\":")
+            writer.buffer.writeJSONString(key)
         }
         if let offset {
             writer.buffer.writeStaticString(",\"offset\":")

@@ -35,8 +35,10 @@ struct JSONFields<Key: JSONKey>: ~Copyable {
     }
 
     /// Reads a whole document. All of it is checked; members are found if it is an object.
-    mutating func readDocument(_ bytes: Span<UInt8>) throws(JSONError) {
-        var scanner = JSONScanner()
+    mutating func readDocument(
+        _ bytes: Span<UInt8>, maximumDepth: Int = JSONScanner.maximumDepth
+    ) throws(JSONError) {
+        var scanner = JSONScanner(maximumDepth: maximumDepth)
         do throws(JSONError) {
             try scanner.enterObject(bytes)
         } catch {

@@ -9,6 +9,9 @@ package struct JSONError: Error, Hashable, Sendable {
         self.message = message
         self.offset = offset
     }
+
+    /// The message about too many levels: the one that is said of good JSON too.
+    static let tooDeep = "nested too deeply"
 }
 
 /// What a JSON value is.
@@ -50,8 +53,14 @@ package struct JSONScanner: Sendable {
 
     /// The next byte to look at.
     package private(set) var offset: Int
+    /// Most levels of this document.
+    private let deepest: Int
 
-    package init(offset: Int = 0) { self.offset = offset }
+    /// A scanner that stands at a byte. No limit above ``maximumDepth`` can be had.
+    package init(offset: Int = 0, maximumDepth: Int = Self.maximumDepth) {
+        self.offset = offset
+        self.deepest = min(maximumDepth, Self.maximumDepth)
+    }
 
     /// Checks that `bytes` are one document, and says what it is.
     package static func document(_ bytes: Span<UInt8>) throws(JSONError) -> JSONToken {
@@ -72,7 +81,7 @@ package struct JSONScanner: Sendable {
         var levels: UInt64 = first.kind == .object ? 1 : 0
         var level = 1
         var opened = true
-        guard depth + level <= Self.maximumDepth else { throw failure("nested too deeply", at: start) }
+        guard depth + level <= deepest else { throw failure(JSONError.tooDeep, at: start) }
         while level > 0 {
             let isObject = levels & 1 == 1
             skipWhitespace(bytes)
@@ -96,9 +105,7 @@ package struct JSONScanner: Sendable {
             if opened {
                 levels = levels << 1 | (token.kind == .object ? 1 : 0)
                 level += 1
-                guard depth + level <= Self.maximumDepth else {
-                    throw failure("nested too deeply", at: token.range.lowerBound)
-                }
+                guard depth + level <= deepest else { throw failure(JSONError.tooDeep, at: token.range.lowerBound) }
             }
         }
         return JSONToken(kind: first.kind, range: start..<offset, isEscaped: false)

@@ -66,7 +66,7 @@ extension JSONToken {
         return isEscaped ? String(decoding: Self.unescape(inner), as: UTF8.self) : String(copying: inner)
     }
 
-    private static func unescape(_ bytes: Span<UInt8>) -> [UInt8] {
+    static func unescape(_ bytes: Span<UInt8>) -> [UInt8] {
         var result: [UInt8] = []
         result.reserveCapacity(bytes.count)
         var index = 0

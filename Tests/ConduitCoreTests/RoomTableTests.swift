@@ -98,3 +98,18 @@ import Testing
         }
     }
 }
+
+@Suite struct RoomMembersTests {
+    @Test func aNamespaceMayHaveSmallerRooms() {
+        var few = RoomPolicy()
+        few.members = 1
+        var table = RoomTable(
+            roomsPerClient: 9, membersPerRoom: 2, policies: RoomPolicies(namespaces: ["few": few], rest: RoomPolicy()))
+        let (small, usual) = (RoomName(literal: "few:1"), RoomName(literal: "r"))
+        let joins = (0..<3).map { client in
+            [small, usual].map { table.join($0, client: client, observes: client == 0, now: 0) }
+        }
+        #expect(joins == [[.joined, .joined], [.roomFull, .joined], [.roomFull, .roomFull]])
+        #expect(table.observes(0, in: small) && !table.observes(1, in: usual) && !table.observes(1, in: small))
+    }
+}

@@ -20,6 +20,32 @@ struct TokenBucketTests {
         #expect(!early && inTime)
     }
 
+    /// Over any time no more goes than the burst and the rate allow, and no less than that is had by who waits as told.
+    @Test func theRateHoldsWhateverComesWhen() {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<200 {
+            let rate = Int.random(in: 1...5_000, using: &generator)
+            let burst = Int.random(in: 1...5_000, using: &generator)
+            var bucket = TokenBucket(perSecond: rate, burst: burst, now: 0)
+            var (now, taken) = (Int64(0), 0)
+            for _ in 0..<500 {
+                now += Int64.random(in: 0...50, using: &generator)
+                let wanted = Int.random(in: 1...burst, using: &generator)
+                let wait = bucket.wait(for: wanted, now: now)
+                let isTaken = bucket.take(wanted, now: now)
+                #expect(isTaken == (wait == 0))
+                if isTaken { taken += wanted }
+                #expect(Double(taken) <= Double(burst) + Double(rate) * Double(now) / 1_000 + 0.001)
+                if wait > 0 {
+                    now += wait
+                    let isTakenAsTold = bucket.take(wanted, now: now)
+                    #expect(isTakenAsTold)
+                    taken += wanted
+                }
+            }
+        }
+    }
+
     @Test func noClockAndNoNumberTraps() {
         var bucket = TokenBucket(perSecond: .max, burst: .max, now: .min / 2)
         let (all, none) = (bucket.take(.max, now: .max / 4), bucket.take(-1, now: 0))

@@ -64,6 +64,20 @@ import Testing
         #expect(try client.closeCode == 3501)
     }
 
+    @Test func fragmentsThatTrickleInHaveTheDeadlineOfTheirMessage() throws {
+        let harness = try ShardHarness()
+        let client = try harness.connect()
+        try client.sendFrame(0x01, Array(#"{"type":"echo","data":""#.utf8))
+        for _ in 0..<5 {
+            advance(harness, milliseconds: 5_000)
+            try client.sendFrame(0x00, [UInt8(ascii: "x")])
+            try client.sendFrame(0x89)
+        }
+        #expect(try client.closeCode == nil)
+        advance(harness, milliseconds: 7_000)
+        #expect(try client.closeCode == 3501)
+    }
+
     @Test func aSocketThatTakesNothingHasADeadline() throws {
         let harness = try ShardHarness()
         let (stuck, other) = (try harness.connect(), try harness.connect())

@@ -71,10 +71,13 @@ private func problems(
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             limits.connections-per-address=0 limits.connections-per-user=0 limits.handshakes-per-second=0 \
             limits.handshakes-per-second-per-address=0 limits.handshaking=4096 limits.memory-bytes=0 \
+            limits.messages-per-second=0 limits.messages-burst=0 limits.bytes-per-second=0 limits.bytes-burst=0 \
+            limits.rate-strikes=100 limits.room-name-bytes=255 limits.json-depth=64 limits.node-pending-bytes=268435456 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
             rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
             rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
-            rooms.default.presence-members=1000 rooms.default.publish=anyone rooms.default.inbox=false \
+            rooms.default.presence-members=1000 rooms.default.publish=anyone \
+            rooms.default.slow=disconnect rooms.default.members=0 rooms.default.inbox=false \
             redis.url= redis.prefix=conduit redis.username= redis.password= redis.connect-timeout=2s \
             redis.command-timeout=5s redis.reconnect-min=50ms redis.reconnect-max=2s redis.outbox-bytes=8388608 \
             redis.outbox-age=30s redis.publish-hold-us=500 redis.ring-bytes=16777216 \
@@ -107,6 +110,10 @@ private func problems(
         "limits.handshakes-per-second-per-address": ("10", "0.5"), "limits.handshaking": ("64", "0"),
         "limits.memory-bytes": ("500000000", "1G"),
         "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
+        "limits.messages-per-second": ("50", "-1"), "limits.messages-burst": ("0", "ten"),
+        "limits.bytes-per-second": ("65536", "64k"), "limits.bytes-burst": ("0", "-1"),
+        "limits.rate-strikes": ("0", "-1"), "limits.room-name-bytes": ("64", "256"),
+        "limits.json-depth": ("16", "65"), "limits.node-pending-bytes": ("0", "1G"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
         "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),
@@ -117,6 +124,7 @@ private func problems(
         "rooms.default.history-age": ("24h", "1d"), "rooms.default.recover-limit": ("0", "-1"),
         "rooms.default.presence": ("off", "none"), "rooms.default.presence-grace": ("5s", "5"),
         "rooms.default.presence-members": ("0", "many"), "rooms.default.publish": ("members", "all"),
+        "rooms.default.slow": ("conflate", "drop"), "rooms.default.members": ("5", "-1"),
         "rooms.default.inbox": ("false", "yes"), "redis.ring-bytes": ("0", "16M"), "redis.ring-age": ("0", "2h"),
         "redis.position-check": ("1s", "0s"), "redis.publish-hold-us": ("0", "10001"),
         "redis.unsubscribe-linger": ("1s", "999ms"),
@@ -251,6 +259,25 @@ private func problems(
         #expect(node.admin.host == "0.0.0.0" && node.admin.token == "t")
         #expect(node.logLevel == .debug && node.logFormat == .json)
         #expect(node.shutdownTimeout == .seconds(5) && node.eventLoops == 2)
+    }
+
+    @Test func limitsOfClientsArriveAndFitTogether() throws {
+        let hub = try NodeConfiguration.load(environment: [
+            "CONDUIT_LIMITS_MESSAGES_PER_SECOND": "5", "CONDUIT_LIMITS_MESSAGES_BURST": "6",
+            "CONDUIT_LIMITS_BYTES_PER_SECOND": "7", "CONDUIT_LIMITS_BYTES_BURST": "8",
+            "CONDUIT_LIMITS_RATE_STRIKES": "9", "CONDUIT_LIMITS_ROOM_NAME_BYTES": "10",
+            "CONDUIT_LIMITS_JSON_DEPTH": "11", "CONDUIT_LIMITS_NODE_PENDING_BYTES": "1200000",
+        ]).hub
+        #expect(hub.messagesPerSecond == 5 && hub.messagesBurst == 6 && hub.bytesPerSecond == 7 && hub.bytesBurst == 8)
+        #expect(hub.rateStrikes == 9 && hub.roomNameBytes == 10 && hub.jsonDepth == 11)
+        #expect(hub.nodePendingBytes == 1_200_000)
+        #expect(
+            problems(["CONDUIT_LIMITS_BYTES_BURST": "8"]) == [
+                "limits.bytes-burst (environment CONDUIT_LIMITS_BYTES_BURST): limits.bytes-burst needs "
+                    + "limits.bytes-per-second: without it nothing is limited"
+            ])
+        #expect(problems(["CONDUIT_LIMITS_NODE_PENDING_BYTES": "1000000"]).count == 1)
+        #expect(problems(["CONDUIT_LIMITS_NODE_PENDING_BYTES": "0"]) == [])
     }
 
     @Test func certificateAndKeyBelongTogether() async throws {

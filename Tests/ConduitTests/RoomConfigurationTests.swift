@@ -26,7 +26,7 @@ private func problems(_ environment: [String: String] = [:], file: String? = nil
                 history-size: 7
                 history-age: 2h
                 recover-limit: 3
-              live-stream_2: {presence: off, presence-grace: 5s}
+              live-stream_2: {presence: off, presence-grace: 5s, slow: conflate, members: 9}
               inbox: {mode: ordered, inbox: true}
             """
         ),
@@ -35,7 +35,7 @@ private func problems(_ environment: [String: String] = [:], file: String? = nil
             """
             {"redis": {"url": "redis://h"}, "rooms": {"default": {"presence-members": 50, "publish": "members"},
             "chat": {"mode": "ordered", "history-size": 7, "history-age": "2h", "recover-limit": 3},
-            "live-stream_2": {"presence": "off", "presence-grace": "5s"},
+            "live-stream_2": {"presence": "off", "presence-grace": "5s", "slow": "conflate", "members": 9},
             "inbox": {"mode": "ordered", "inbox": true}}}
             """
         ),
@@ -59,6 +59,8 @@ private func problems(_ environment: [String: String] = [:], file: String? = nil
         var live = rest
         live.presence = .off
         live.presenceGraceMilliseconds = 5_000
+        live.slow = .conflate
+        live.members = 9
         #expect(rooms.namespaces["live-stream_2"] == live)
         #expect(rooms.inbox == "inbox" && rooms.hasOrderedRooms)
         #expect(rooms[RoomName(literal: "chat:1")] == chat && rooms[RoomName(literal: "chat")] == rest)
@@ -109,6 +111,11 @@ private func problems(_ environment: [String: String] = [:], file: String? = nil
             "rooms: {default: {mode: ordered}, chat: {presence: count}}",
             "rooms.default.mode (FILE): rooms.default.mode is ordered, which needs redis.url: "
                 + "the order is made in Redis"
+        ),
+        (
+            "{redis: {url: 'redis://h'}, rooms: {log: {mode: ordered, slow: drop-oldest}}}",
+            "rooms.log.slow (FILE): rooms.log.slow must be disconnect where rooms.log.mode is ordered: a message that is "
+                + "left out would be a hole in the order; a member that comes back is given what it missed"
         ),
         (
             "rooms: {mail: {inbox: true}}",

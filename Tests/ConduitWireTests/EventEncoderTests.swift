@@ -38,7 +38,7 @@ import Testing
         #expect(
             Self.text(
                 EventEncoder.error(
-                    RequestError(.rateLimited, "slow \"down\""), requestType: "echo", id: id, retryAfterMilliseconds: 5)
+                    RequestError(.rateLimited, "slow \"down\"", retryAfterMilliseconds: 5), requestType: "echo", id: id)
             )
                 == #"{"type":"error","data":{"code":"rate_limited","message":"slow \"down\"","request_type":"echo","retry_after_ms":5},"id":"q"}"#
         )

@@ -34,6 +34,13 @@ extension ConfigurationKey {
             "rooms.<namespace>.publish", .choice(RoomPolicy.Publish.allCases.map(\.rawValue)), default: "anyone",
             "Which clients may send: members of the room, anyone or nobody."),
         ConfigurationKey(
+            "rooms.<namespace>.slow", .choice(RoomPolicy.Slow.allCases.map(\.rawValue)), default: "disconnect",
+            "Of messages that wait for a slow member: disconnect closes it with 3008, drop-oldest and drop-newest leave "
+                + "out some, conflate keeps the newest of each key."),
+        ConfigurationKey(
+            "rooms.<namespace>.members", .integer(0...10_000_000), default: "0",
+            "Most members of a room on one event loop of a node; 0 is limits.members-per-room."),
+        ConfigurationKey(
             "rooms.<namespace>.inbox", .boolean, default: "false",
             "Whether messages to users wait in the ordered rooms of this namespace; for one namespace at most."),
     ]

@@ -69,6 +69,7 @@ extension NodeConfiguration {
         hub.idleTimeoutMilliseconds = values.milliseconds("heartbeat.timeout")
         hub.writeTimeoutMilliseconds = values.milliseconds("heartbeat.write-timeout")
         hub.readTimeoutMilliseconds = values.milliseconds("heartbeat.read-timeout")
+        readClientLimits(values, into: &hub)
         return hub
     }
 
@@ -177,6 +178,8 @@ extension NodeConfiguration {
                     + "or the largest message would close each client that it is for")
         }
         findContradictionsOfDoor(in: &values)
+        findContradictionsOfClientLimits(in: &values)
+        findContradictionsOfTLS(in: &values)
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)
         findContradictionsOfRooms(in: &values)

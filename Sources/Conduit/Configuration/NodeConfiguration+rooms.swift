@@ -20,6 +20,8 @@ extension NodeConfiguration {
         policy.presenceGraceMilliseconds = Int64(values.milliseconds(name("presence-grace")))
         policy.presenceMembers = values.integer(name("presence-members"))
         policy.publish = RoomPolicy.Publish(rawValue: values.text(name("publish"))) ?? policy.publish
+        policy.slow = RoomPolicy.Slow(rawValue: values.text(name("slow"))) ?? policy.slow
+        policy.members = values.integer(name("members"))
         policy.isInbox = values.boolean(name("inbox"))
         return policy
     }
@@ -38,6 +40,13 @@ extension NodeConfiguration {
             if isOwn, values.text(mode) == "ordered", values.text("redis.url").isEmpty {
                 values.contradiction(
                     mode, "redis.url", message: "\(mode) is ordered, which needs redis.url: the order is made in Redis")
+            }
+            let slow = "rooms.\(namespace).slow"
+            if isOwn || values.isSet(slow), values.text(mode) == "ordered", values.text(slow) != "disconnect" {
+                values.contradiction(
+                    slow, mode, "rooms.\(rest).slow", "rooms.\(rest).mode",
+                    message: "\(slow) must be disconnect where \(mode) is ordered: a message that is left out would be "
+                        + "a hole in the order; a member that comes back is given what it missed")
             }
             let name = "rooms.\(namespace).inbox"
             guard values.isSet(name), namespace != rest, values.boolean(name) else { continue }

@@ -162,7 +162,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
                 refuse(Refusal(.serviceUnavailable, "no more connections", [("Retry-After", "5")]), context)
                 return
             }
-            guard let authenticate = shared.authenticate else {
+            // An echo tells nobody anything that they didn't say themselves.
+            guard let authenticate = shared.authenticate, !handshake.isEcho else {
                 upgrade(handshake, .anonymous, context)
                 return
             }
@@ -248,12 +249,13 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         let counters = shared.counters
         var identity = identity
         identity.subprotocol = handshake.subprotocol
-        let accepted = AcceptedHandshake(identity: identity, leftover: leftover, observer: counters)
+        let accepted = AcceptedHandshake(
+            identity: identity, leftover: leftover, deflate: handshake.deflate, observer: counters)
         loop.deadlines.remove(self)
         state = .upgraded
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         do {
-            try shared.admit(channel, accepted)
+            if handshake.isEcho { try loop.admitEcho(channel, accepted) } else { try shared.admit(channel, accepted) }
         } catch {
             shared.logger.debug("client not admitted", metadata: [LogKey.error: "\(error)"])
             let refusal = Refusal(.serviceUnavailable, "this node takes no clients", [("Retry-After", "1")])

@@ -14,6 +14,8 @@ public final class Gateway: Sendable {
         let readiness: @Sendable () -> Readiness
         let authenticate: AuthenticationHandler?
         let counters: GatewayCounters
+        /// What the echo keeps to, as the hub does.
+        let limits: HubConfiguration
         let logger: Logger
         let admit: @Sendable (any Channel, AcceptedHandshake) throws -> Void
         /// The receive buffer of a loop; asked on it.
@@ -38,15 +40,15 @@ public final class Gateway: Sendable {
     ) {
         self.init(
             configuration: configuration, group: group, logger: logger, readiness: readiness,
-            authenticate: authenticate,
+            authenticate: authenticate, limits: hub.configuration,
             receivePool: { loop in
                 hub.receivePool(on: loop) ?? ReceivePool(bufferBytes: HubConfiguration().readBufferBytes)
             }
         ) { [isPlain = configuration.tls == nil] channel, accepted in
             guard let shard = hub.shard(on: channel.eventLoop) else { throw ChannelError.operationUnsupported }
             try shard.admit(
-                channel, identity: accepted.identity, leftover: accepted.leftover, isPlain: isPlain,
-                observer: accepted.observer)
+                channel, identity: accepted.identity, leftover: accepted.leftover, deflate: accepted.deflate,
+                isPlain: isPlain, observer: accepted.observer)
         }
     }
 
@@ -54,11 +56,12 @@ public final class Gateway: Sendable {
     ///
     /// - Parameters:
     ///   - spreads: `false` makes one listening socket for all loops even where each could have its own.
+    ///   - limits: what the echo keeps to, and how messages are compressed.
     ///   - receivePool: what the sockets of a loop are read into; called once a loop, on it.
     package init(
         configuration: GatewayConfiguration, group: any EventLoopGroup, logger: Logger,
         readiness: @escaping @Sendable () -> Readiness, authenticate: AuthenticationHandler? = nil,
-        spreads: Bool = true,
+        spreads: Bool = true, limits: HubConfiguration = HubConfiguration(),
         receivePool: @escaping @Sendable (any EventLoop) -> ReceivePool = { _ in ReceivePool(bufferBytes: 16_384) },
         admit: @escaping @Sendable (any Channel, AcceptedHandshake) throws -> Void
     ) {
@@ -73,9 +76,11 @@ public final class Gateway: Sendable {
         self.spreads = spreads
         self.listeners = .makeBoxSendingValue([], eventLoop: group.next())
         self.shared = Shared(
-            configuration: configuration, frontDoor: FrontDoor(configuration: configuration), readiness: readiness,
-            authenticate: authenticate, counters: counters, logger: logger, admit: admit,
-            receivePool: receivePool)
+            configuration: configuration,
+            frontDoor: FrontDoor(
+                configuration: configuration, windowBits: UInt8(clamping: limits.compression?.windowBits ?? 0)),
+            readiness: readiness, authenticate: authenticate, counters: counters, limits: limits, logger: logger,
+            admit: admit, receivePool: receivePool)
     }
 
     /// Whether the port wants clients: what `GET /ready` says.

@@ -1,4 +1,5 @@
 import ConduitHub
+import ConduitWire
 import NIOCore
 import NIOSSL
 
@@ -13,6 +14,8 @@ final class GatewayLoop {
     let firstReads = FirstReceiveAllocator()
     let laterReads: PooledReceiveAllocator
     private let tls: NIOSSLContext?
+    /// For the echo alone: made when the first such client has agreed on compression.
+    private(set) lazy var compressor = shared.limits.compression?.makeCompressor()
 
     init(shared: Gateway.Shared, eventLoop: any EventLoop, pool: ReceivePool, tls: NIOSSLContext?) {
         self.shared = shared
@@ -22,6 +25,13 @@ final class GatewayLoop {
             eventLoop: eventLoop,
             time: .milliseconds(Int64(shared.configuration.handshakeTimeoutMilliseconds)))
         self.laterReads = PooledReceiveAllocator(pool: pool, eventLoop: eventLoop)
+    }
+
+    /// Puts the echo into a channel that was upgraded for it.
+    func admitEcho(_ channel: any Channel, _ accepted: AcceptedHandshake) throws {
+        let echo = EchoHandler(loop: self, accepted: accepted)
+        try channel.pipeline.syncOperations.addHandler(echo)
+        echo.start(leftover: accepted.leftover)
     }
 
     /// Prepares a connection that was just accepted; an error closes it.

@@ -56,6 +56,7 @@ extension Shard {
     func snapshot() -> Snapshot {
         var copy = statistics
         copy.memberships = rooms.membershipCount
+        if let compressor { copy.add(compressor.statistics) }
         for case let client? in clients.clients {
             guard let context = client.context, !context.channel.isWritable else { continue }
             copy.pendingBytes += pendingBytes(of: context)

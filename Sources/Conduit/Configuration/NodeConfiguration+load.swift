@@ -59,6 +59,8 @@ extension NodeConfiguration {
     private static func hub(_ values: ConfigurationValues) -> HubConfiguration {
         var hub = HubConfiguration()
         hub.messageBytes = values.integer("limits.message-bytes")
+        hub.framesPerMessage = values.integer("limits.frames-per-message")
+        hub.compression = compression(values)
         hub.readBufferBytes = values.integer("limits.read-buffer-bytes")
         hub.roomsPerClient = values.integer("limits.rooms-per-client")
         hub.membersPerRoom = values.integer("limits.members-per-room")
@@ -77,6 +79,7 @@ extension NodeConfiguration {
         gateway.port = values.integer("http.port")
         gateway.tls = tls(values)
         gateway.path = values.text("http.path")
+        gateway.echo = values.boolean("http.echo")
         gateway.exampleClient = values.boolean("http.example-client")
         // Each entry was checked by the same rules.
         gateway.origins = OriginPolicy.list(values.list("http.origins")) ?? .sameHost
@@ -180,6 +183,7 @@ extension NodeConfiguration {
                 message: "limits.pending-bytes must not be less than limits.message-bytes, "
                     + "or the largest message would close each client that it is for")
         }
+        findContradictionsOfEcho(in: &values)
         findContradictionsOfTLS(in: &values)
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)

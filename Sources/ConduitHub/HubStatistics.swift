@@ -23,13 +23,17 @@ public struct HubStatistics: Sendable {
     public var deliveries: UInt64 = 0
     /// Their bytes.
     public var bytesOut: UInt64 = 0
-    /// Messages that were compressed, each once for all who take it so, and their bytes before and after.
+    /// Messages that were compressed, each once for all who take it so.
     public var deflated: UInt64 = 0
+    /// Their bytes before.
     public var deflatedFrom: UInt64 = 0
+    /// Their bytes after.
     public var deflatedTo: UInt64 = 0
-    /// Compressed messages of clients, and their bytes before and after they were expanded.
+    /// Compressed messages of clients.
     public var inflated: UInt64 = 0
+    /// Their bytes as they came.
     public var inflatedFrom: UInt64 = 0
+    /// Their bytes when they were expanded.
     public var inflatedTo: UInt64 = 0
     /// Compressed messages of clients that were refused, by reason.
     public var inflationRefused: [String: UInt64] = ["bytes": 0, "ratio": 0, "data": 0, "text": 0]

@@ -148,7 +148,8 @@ extension Shard {
     private func deliver(_ message: ServerMessage, toObserversOf room: RoomName) {
         guard rooms.hasObservers(room) else { return }
         outbox.publish(
-            message.frame, deflated: message.deflated, to: rooms.members(of: room).lazy.filter(\.observes).map(\.client))
+            message.frame, deflated: message.deflated, to: rooms.members(of: room).lazy.filter(\.observes).map(\.client)
+        )
         delivered()
     }
 

@@ -150,7 +150,8 @@ package final class Shard {
         let interval = Int64(configuration.pingIntervalMilliseconds)
         let client = Client(
             id: ClientID(node: node, using: &generator), identity: identity, slot: clients.reserve(),
-            windowBits: compressor == nil ? 0 : deflate?.serverWindowBits ?? 0, shard: self, now: now, wallClock: WallClock.milliseconds,
+            windowBits: compressor == nil ? 0 : deflate?.serverWindowBits ?? 0, shard: self, now: now,
+            wallClock: WallClock.milliseconds,
             firstPing: now + Int64.random(in: (interval + 1) / 2...max(interval, 1), using: &generator))
         clients.insert(client, due: client.nextDue(configuration))
         outbox.arrived(client.slot, windowBits: client.windowBits)

@@ -143,7 +143,8 @@ public enum MetricName {
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
-        bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes, dropped, errors, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
+        bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes, dropped, errors,
+        localDelivery, loopLag, handshakes, relayPublished, relayReceived,
         relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed,
         relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
         presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, processCPU,

@@ -21,7 +21,7 @@ struct WebSocketFrameAssembler: Sendable {
     private var messageOpcode = Opcode.continuation
     private var isDeflated = false
     /// Frames of the message that have begun.
-    private var frames = 0
+    private var frames: Int32 = 0
     private var validator = UTF8Validator()
     /// The payload of a control frame so far; it may stand between the fragments of a message.
     private var control = ByteBuffer()
@@ -100,10 +100,10 @@ struct WebSocketFrameAssembler: Sendable {
             default:
                 throw WebSocketError(.protocolError, "new message inside a fragmented one")
             }
-            frames += 1
-            guard frames <= rules.frames else {
+            guard frames < rules.frames else {
                 throw WebSocketError(.tooLarge, "message of more than \(rules.frames) frames")
             }
+            frames += 1
             guard header.length <= rules.bytes(isDeflated: isDeflated) - message.readableBytes else {
                 throw WebSocketError(.tooLarge, "message over \(rules.bytes) bytes")
             }

@@ -33,7 +33,7 @@ package struct WebSocketFrameParser: Sendable {
         /// Most bytes of a message, all fragments together.
         let bytes: Int
         /// Most frames of a message.
-        let frames: Int
+        let frames: Int32
         let role: Role
         /// Whether messages may be compressed.
         let deflates: Bool
@@ -58,7 +58,8 @@ package struct WebSocketFrameParser: Sendable {
     package init(
         maximumMessageBytes: Int, maximumFrames: Int = .max, role: Role = .server, deflates: Bool = false
     ) {
-        self.rules = Rules(bytes: maximumMessageBytes, frames: maximumFrames, role: role, deflates: deflates)
+        self.rules = Rules(
+            bytes: maximumMessageBytes, frames: Int32(clamping: maximumFrames), role: role, deflates: deflates)
     }
 
     /// The connection is being closed: what still comes is of no use to anybody.

@@ -90,9 +90,9 @@ import NIOCore
         }
         switch outcome {
         case .ended(let rest):
-            // A last block may stand in for the tail: nothing comes behind it but the bits that fill a byte.
-            guard rest <= 1 else { return .broken }
-            return .message(count)
+            // A last block may stand in for the tail (RFC 7692, 7.2.3.4): behind it comes the empty one's first byte.
+            let ends = rest == 0 || (rest == 1 && message.getInteger(at: message.writerIndex - 1) == 0 as UInt8)
+            return ends ? .message(count) : .broken
         case .more:
             outcome = unsafe Self.tail.withUnsafeBytes { source in unsafe feed(source, limit, &output, &count) }
         case .tooLong, .broken: break

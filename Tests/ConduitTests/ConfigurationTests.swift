@@ -59,8 +59,10 @@ private func problems(
         let expected = """
             node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.tls-certificate= http.tls-key= \
             http.path=/ws http.example-client=true http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
-            http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
+            http.backlog=1024 http.echo=false limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
+            limits.frames-per-message=1024 compression.enabled=false compression.threshold=1024 compression.level=1 \
+            compression.window-bits=15 compression.max-ratio=200 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
             rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
             rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
@@ -90,6 +92,9 @@ private func problems(
         "limits.rooms-per-client": ("1", "0"), "limits.members-per-room": ("5", "-1"),
         "limits.pending-bytes": ("2000000", "1e6"), "limits.connections": ("100", "none"),
         "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
+        "http.echo": ("true", "on"), "limits.frames-per-message": ("1", "0"), "compression.enabled": ("true", "1"),
+        "compression.threshold": ("0", "-1"), "compression.level": ("9", "0"),
+        "compression.window-bits": ("9", "8"), "compression.max-ratio": ("1032", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
         "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),

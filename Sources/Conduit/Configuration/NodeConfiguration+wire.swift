@@ -16,6 +16,8 @@ extension NodeConfiguration {
         guard values.boolean("http.echo"), values.text("http.path") == GatewayConfiguration.echoPath else { return }
         values.contradiction(
             "http.echo", "http.path",
-            message: "http.path \(ConfigurationKey.quoted(GatewayConfiguration.echoPath)) is where http.echo answers; change one")
+            message:
+                "http.path \(ConfigurationKey.quoted(GatewayConfiguration.echoPath)) is where http.echo answers; change one"
+        )
     }
 }

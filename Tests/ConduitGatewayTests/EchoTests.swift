@@ -424,10 +424,10 @@ import Testing
     /// A client that reads nothing is read from no more; when it reads again, nothing is missing.
     @Test func aFullSocketIsWaitedFor() async throws {
         try await Self.withEcho { port, _, _ in
-            let socket = try await TestWebSocket.connect(port: port, path: "/echo", receiveBufferBytes: 8_192)
+            let socket = try await TestWebSocket.connect(port: port, path: "/echo", receiveBufferBytes: 65_536)
             try await socket.stopReading()
-            let count = 300
-            let body = String(repeating: "b", count: 90_000)
+            let count = 160
+            let body = String(repeating: "b", count: 50_000)
             for index in 0..<count { socket.sendWithoutWaiting("\(index) \(body)") }
             try await socket.resumeReading()
             for index in 0..<count { #expect(try await socket.nextText().hasPrefix("\(index) b")) }

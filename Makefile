@@ -1,7 +1,7 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-faults bench bench-sweep bench-micro \
-	bench-docs lint format check clean
+.PHONY: help install run build test test-tsan test-page test-clients test-faults conformance bench bench-sweep \
+	bench-micro bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ test-clients: ## Test the program that was built last with clients in Go (gorill
 
 test-faults: ## Run every fault test, minutes, and show the tables of figures (FAULTS= chooses; dev/test-faults --help)
 	@dev/test-faults
+
+conformance: install ## Judge the WebSocket protocol by the Autobahn testsuite (minutes; needs a Python 2.7, ONLY= chooses cases)
+	@dev/conformance $(ONLY)
 
 bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains
 	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench $(if $(SAVE),--save '$(SAVE)')

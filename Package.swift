@@ -51,8 +51,10 @@ let package = Package(
     targets: [
         // Pure values: no NIO, no Foundation, no clock.
         .target(name: "ConduitCore", swiftSettings: strict),
+        // zlib, for permessage-deflate.
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         // Bytes to values and back.
-        .target(name: "ConduitWire", dependencies: ["ConduitCore", nio], swiftSettings: strict),
+        .target(name: "ConduitWire", dependencies: ["ConduitCore", "CZlib", nio], swiftSettings: strict),
         // Metric names, log keys, histograms, Prometheus text.
         .target(name: "ConduitTelemetry", dependencies: [logging, histogram], swiftSettings: strict),
         // hiredis, as Debian ships it; linked by the module map.

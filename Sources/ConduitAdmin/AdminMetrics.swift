@@ -25,6 +25,13 @@ enum AdminMetrics {
         page.write(MetricName.bytesIn, hub.bytesIn)
         page.write(MetricName.deliveries, hub.deliveries)
         page.write(MetricName.bytesOut, hub.bytesOut)
+        page.write(MetricName.deflated, hub.deflated)
+        page.write(
+            MetricName.deflatedBytes, label: "when", ["before": hub.deflatedFrom, "after": hub.deflatedTo])
+        page.write(MetricName.inflated, hub.inflated)
+        page.write(
+            MetricName.inflatedBytes, label: "when", ["before": hub.inflatedFrom, "after": hub.inflatedTo])
+        page.write(MetricName.inflationRefused, label: "reason", hub.inflationRefused)
         page.write(MetricName.pendingBytes, hub.pendingBytes)
         page.write(MetricName.largestPendingBytes, hub.largestPendingBytes)
         page.write(MetricName.stalledClients, hub.stalledClients)

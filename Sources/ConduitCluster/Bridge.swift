@@ -191,7 +191,7 @@ final class Bridge {
         self.logger = logger
         self.phase = configuration.redis == nil ? .alone : .offline
         self.interest = InterestTable(lingerMilliseconds: configuration.lingerMilliseconds)
-        self.handOff = HandOff(shards: sink.shardCount)
+        self.handOff = HandOff(shards: sink.shardCount, compressesFrom: sink.compressesFrom)
         self.outbox = RelayOutbox(
             byteLimit: configuration.outboxBytes, ageMilliseconds: configuration.outboxAgeMilliseconds)
         self.recent = RecentMessages(

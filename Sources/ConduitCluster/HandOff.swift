@@ -27,11 +27,14 @@ struct HandOff {
     private var batches: [Batch]
     private let owed: [Owed]
     private let byteLimit: Int
+    /// Messages of fewer bytes are compressed for nobody.
+    private let compressesFrom: Int
     /// Commands that were dropped.
     private(set) var dropped: UInt64 = 0
 
-    init(shards: Int, byteLimit: Int = HandOff.byteLimit) {
+    init(shards: Int, byteLimit: Int = HandOff.byteLimit, compressesFrom: Int = .max) {
         self.byteLimit = byteLimit
+        self.compressesFrom = compressesFrom
         batches = Array(repeating: Batch(), count: shards)
         owed = (0..<shards).map { _ in Owed() }
     }
@@ -51,6 +54,8 @@ struct HandOff {
     /// again, so it isn't counted as dropped.
     mutating func offer(_ command: ShardCommand, to mask: UInt64) -> UInt64 {
         let (bytes, isOwed) = Self.weigh(command)
+        // Before the shards get their copies of it: what one of them compresses is there for the others then.
+        let command = bytes < compressesFrom ? command : command.compressible
         var rest = mask & all
         var reached: UInt64 = 0
         while rest != 0 {

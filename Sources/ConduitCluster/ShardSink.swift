@@ -4,10 +4,16 @@ package import ConduitHub
 package protocol ShardSink: Sendable {
     /// How many shards there are.
     var shardCount: Int { get }
+    /// The least bytes of messages that clients may want compressed; `Int.max` where none does.
+    var compressesFrom: Int { get }
     /// Hands a batch over; `done` is called on the shard's loop when it was carried out.
     func perform(_ commands: [ShardCommand], onShard index: Int, done: @escaping @Sendable () -> Void)
     /// Figures of all shards together.
     func statistics() async -> HubStatistics
+}
+
+extension ShardSink {
+    package var compressesFrom: Int { .max }
 }
 
 extension Hub: ShardSink {}

@@ -24,7 +24,9 @@ public struct CloseReason: Hashable, Sendable {
     public static let unsupportedData = CloseReason(1003, "unsupported data")
     /// Text that is not UTF-8.
     public static let invalidText = CloseReason(1007, "invalid UTF-8")
-    /// A message over the limit.
+    /// A compressed message that can't be expanded.
+    public static let invalidData = CloseReason(1007, "invalid compressed data")
+    /// A message over the limit, in bytes or in frames.
     public static let tooLarge = CloseReason(1009, "message too large")
     /// An error of the server's own.
     public static let internalError = CloseReason(1011, "internal error")
@@ -51,7 +53,7 @@ public struct CloseReason: Hashable, Sendable {
     /// Not allowed.
     public static let permissionDenied = CloseReason(3507, "permission denied")
 
-    /// Every reason that this server gives.
+    /// Every reason that this server gives, one for a number.
     public static let all: [CloseReason] = [
         normal, protocolError, unsupportedData, invalidText, tooLarge, internalError, closed, shutdown, tokenExpired,
         slowConsumer, noPong, tooManyRequests, invalidToken, badRequest, forceDisconnect, connectionLimit,

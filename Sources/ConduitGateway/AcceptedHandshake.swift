@@ -1,4 +1,5 @@
 package import ConduitHub
+package import ConduitWire
 package import NIOCore
 
 /// A connection that was upgraded: what its next owner has to know.
@@ -7,6 +8,8 @@ package struct AcceptedHandshake: Sendable {
     package let identity: Identity
     /// What the client sent right behind its request.
     package let leftover: ByteBuffer?
+    /// What was agreed on about compression, if anything.
+    package let deflate: DeflateParameters?
     /// Is to be told when the connection ends.
     package let observer: any ConnectionObserver
 }

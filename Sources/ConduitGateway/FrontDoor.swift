@@ -12,13 +12,21 @@ struct FrontDoor: Sendable {
     }
 
     private let configuration: GatewayConfiguration
+    /// The window of what is compressed; 0 compresses for nobody.
+    private let windowBits: UInt8
 
-    init(configuration: GatewayConfiguration) { self.configuration = configuration }
+    init(configuration: GatewayConfiguration, windowBits: UInt8 = 0) {
+        self.configuration = configuration
+        self.windowBits = windowBits
+    }
 
     func decide(_ head: RequestHead, readiness: Readiness, remoteAddress: () -> String?) -> Decision {
         do throws(Refusal) {
             if head.hasPath(configuration.path) && (Handshake.isUpgrade(head) || !isPage(configuration.path)) {
                 return try upgrade(head, readiness: readiness, remoteAddress: remoteAddress)
+            }
+            if configuration.echo, head.hasPath(GatewayConfiguration.echoPath) {
+                return try upgrade(head, isEcho: true, readiness: readiness, remoteAddress: remoteAddress)
             }
             let path = HandshakeRequest.split(uri: head.target).path
             return .page(try page(path, head, readiness: readiness))
@@ -37,9 +45,10 @@ struct FrontDoor: Sendable {
     }
 
     private func upgrade(
-        _ head: RequestHead, readiness: Readiness, remoteAddress: () -> String?
+        _ head: RequestHead, isEcho: Bool = false, readiness: Readiness, remoteAddress: () -> String?
     ) throws(Refusal) -> Decision {
-        let handshake = try Handshake.check(head)
+        var handshake = try Handshake.check(head, windowBits: windowBits)
+        handshake.isEcho = isEcho
         var request: HandshakeRequest?
         // What isn't a browser's page passes every rule: nothing has to be looked at.
         if head.contains("origin") {

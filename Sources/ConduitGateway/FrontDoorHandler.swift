@@ -214,7 +214,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             refuse(refusal, withBody: head.method != .head, context)
         case .upgrade(let handshake, let request):
             if let refusal = shared.limits.enter(client) { return refuse(refusal, context) }
-            guard let authenticate = shared.authenticate else {
+            // An echo tells nobody anything that they didn't say themselves.
+            guard let authenticate = shared.authenticate, !handshake.isEcho else {
                 upgrade(handshake, .anonymous, context)
                 return
             }
@@ -330,12 +331,13 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         let counters = shared.counters
         var identity = identity
         identity.subprotocol = handshake.subprotocol
-        let accepted = AcceptedHandshake(identity: identity, leftover: leftover, observer: observer)
+        let accepted = AcceptedHandshake(
+            identity: identity, leftover: leftover, deflate: handshake.deflate, observer: observer)
         loop.deadlines.remove(self)
         state = .upgraded
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         do {
-            try shared.admit(channel, accepted)
+            if handshake.isEcho { try loop.admitEcho(channel, accepted) } else { try shared.admit(channel, accepted) }
         } catch {
             shared.logger.debug("client not admitted", metadata: [LogKey.error: "\(error)"])
             let refusal = Refusal(.serviceUnavailable, "this node takes no clients", [("Retry-After", "1")])

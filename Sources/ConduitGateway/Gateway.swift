@@ -18,6 +18,8 @@ public final class Gateway: Sendable {
         let counters: GatewayCounters
         let limits: DoorLimits
         let memory: MemoryGuard
+        /// What the echo keeps to, as the hub does.
+        let clientLimits: HubConfiguration
         let logger: Logger
         let admit: @Sendable (any Channel, AcceptedHandshake) throws -> Void
         /// The receive buffer of a loop; asked on it.
@@ -45,15 +47,15 @@ public final class Gateway: Sendable {
     ) {
         self.init(
             configuration: configuration, group: group, logger: logger, readiness: readiness,
-            authenticate: authenticate,
+            authenticate: authenticate, clientLimits: hub.configuration,
             receivePool: { loop in
                 hub.receivePool(on: loop) ?? ReceivePool(bufferBytes: HubConfiguration().readBufferBytes)
             }
         ) { [isPlain = configuration.tls == nil] channel, accepted in
             guard let shard = hub.shard(on: channel.eventLoop) else { throw ChannelError.operationUnsupported }
             try shard.admit(
-                channel, identity: accepted.identity, leftover: accepted.leftover, isPlain: isPlain,
-                observer: accepted.observer)
+                channel, identity: accepted.identity, leftover: accepted.leftover, deflate: accepted.deflate,
+                isPlain: isPlain, observer: accepted.observer)
         }
     }
 
@@ -61,12 +63,13 @@ public final class Gateway: Sendable {
     ///
     /// - Parameters:
     ///   - spreads: `false` makes one listening socket for all loops even where each could have its own.
+    ///   - clientLimits: what the echo keeps to, and how messages are compressed.
     ///   - residentBytes: asked once a second.
     ///   - receivePool: what the sockets of a loop are read into; called once a loop, on it.
     package init(
         configuration: GatewayConfiguration, group: any EventLoopGroup, logger: Logger,
         readiness: @escaping @Sendable () -> Readiness, authenticate: AuthenticationHandler? = nil,
-        spreads: Bool = true,
+        spreads: Bool = true, clientLimits: HubConfiguration = HubConfiguration(),
         residentBytes: @escaping @Sendable () -> UInt64 = { ProcessFigures.residentBytes() },
         receivePool: @escaping @Sendable (any EventLoop) -> ReceivePool = { _ in ReceivePool(bufferBytes: 16_384) },
         admit: @escaping @Sendable (any Channel, AcceptedHandshake) throws -> Void
@@ -84,10 +87,12 @@ public final class Gateway: Sendable {
         self.spreads = spreads
         self.listeners = .makeBoxSendingValue([], eventLoop: group.next())
         self.shared = Shared(
-            configuration: configuration, frontDoor: FrontDoor(configuration: configuration), readiness: readiness,
-            authenticate: authenticate, counters: counters,
-            limits: DoorLimits(configuration, counters: counters), memory: memory, logger: logger, admit: admit,
-            receivePool: receivePool)
+            configuration: configuration,
+            frontDoor: FrontDoor(
+                configuration: configuration, windowBits: UInt8(clamping: clientLimits.compression?.windowBits ?? 0)),
+            readiness: readiness, authenticate: authenticate, counters: counters,
+            limits: DoorLimits(configuration, counters: counters), memory: memory, clientLimits: clientLimits,
+            logger: logger, admit: admit, receivePool: receivePool)
     }
 
     /// Whether the port wants clients: what `GET /ready` says.

@@ -14,6 +14,8 @@ public struct GatewayConfiguration: Sendable {
     public var tls: ServerTLS?
     /// Where clients upgrade.
     public var path = "/ws"
+    /// Whether `/echo` sends back whatever a WebSocket client says: for tests of conformance and of connections.
+    public var echo = false
     /// Whether `GET /` serves the example client.
     public var exampleClient = true
     /// Which web pages may connect.
@@ -44,6 +46,9 @@ public struct GatewayConfiguration: Sendable {
     public var memoryBytes = 0
     /// The status of `GET /ready` while the other nodes can't be reached.
     public var degradedStatus = 200
+
+    /// Where ``echo`` answers.
+    package static let echoPath = "/echo"
 
     /// The defaults.
     public init() {}

@@ -1,4 +1,5 @@
 import ConduitHub
+import ConduitWire
 import NIOCore
 import NIOSSL
 
@@ -15,6 +16,8 @@ final class GatewayLoop {
     private let certificates: CertificateKeeper?
     /// Unfinished handshakes that this loop may have: its share.
     private let handshaking: Int
+    /// For the echo alone: made when the first such client has agreed on compression.
+    private(set) lazy var compressor = shared.clientLimits.compression?.makeCompressor()
 
     init(
         shared: Gateway.Shared, eventLoop: any EventLoop, pool: ReceivePool, certificates: CertificateKeeper?,
@@ -28,6 +31,13 @@ final class GatewayLoop {
             eventLoop: eventLoop,
             time: .milliseconds(Int64(shared.configuration.handshakeTimeoutMilliseconds)))
         self.laterReads = PooledReceiveAllocator(pool: pool, eventLoop: eventLoop)
+    }
+
+    /// Puts the echo into a channel that was upgraded for it.
+    func admitEcho(_ channel: any Channel, _ accepted: AcceptedHandshake) throws {
+        let echo = EchoHandler(loop: self, accepted: accepted)
+        try channel.pipeline.syncOperations.addHandler(echo)
+        echo.start(leftover: accepted.leftover)
     }
 
     /// Prepares a connection that was just accepted; an error closes it.

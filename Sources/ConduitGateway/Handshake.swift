@@ -1,3 +1,4 @@
+import ConduitWire
 import Crypto
 import NIOCore
 
@@ -7,6 +8,10 @@ struct Handshake: Sendable {
     let accept: [UInt8]
     /// The subprotocol that was selected.
     let subprotocol: String?
+    /// What is agreed on about compression, if anything.
+    let deflate: DeflateParameters?
+    /// Whether it is for the echo, not for the hub.
+    var isEcho = false
 
     /// The subprotocols that the server speaks, best first. Offers of others select none.
     static let subprotocols = ["conduit.v1.json"]
@@ -16,7 +21,9 @@ struct Handshake: Sendable {
     static func isUpgrade(_ head: RequestHead) -> Bool { head.contains("upgrade") }
 
     /// Checks the head of a request for the WebSocket path.
-    static func check(_ head: RequestHead) throws(Refusal) -> Handshake {
+    ///
+    /// - Parameter windowBits: the window of what the server would compress; 0 compresses for nobody.
+    static func check(_ head: RequestHead, windowBits: UInt8 = 0) throws(Refusal) -> Handshake {
         guard head.method == .get else { throw Refusal(.methodNotAllowed, "only GET upgrades", [("Allow", "GET")]) }
         guard head.version == .http1_1 else { throw Refusal(.badRequest, "an upgrade needs HTTP/1.1") }
         guard head.count("host") == 1 else { throw Refusal(.badRequest, "exactly one Host is needed") }
@@ -37,11 +44,22 @@ struct Handshake: Sendable {
         guard let key = head.only("sec-websocket-key"), isKey(key) else {
             throw Refusal(.badRequest, "exactly one Sec-WebSocket-Key of 16 bytes is needed")
         }
+        let deflate = try Self.deflate(head, windowBits: windowBits)
         return Handshake(
             accept: acceptValue(for: key),
             subprotocol: subprotocols.first { name in
                 head.hasElement("sec-websocket-protocol", where: { $0.elementsEqual(name.utf8) })
-            })
+            }, deflate: deflate)
+    }
+
+    /// RFC 6455 (9.1) has the connection fail when the field is not well-formed, whatever it would have offered.
+    private static func deflate(_ head: RequestHead, windowBits: UInt8) throws(Refusal) -> DeflateParameters? {
+        guard head.contains("sec-websocket-extensions") else { return nil }
+        var offers = ExtensionOffers()
+        guard head.allValues("sec-websocket-extensions", { offers.read($0) }) else {
+            throw Refusal(.badRequest, "Sec-WebSocket-Extensions is malformed")
+        }
+        return windowBits == 0 ? nil : offers.deflate(windowBits: windowBits)
     }
 
     /// The answer that upgrades.
@@ -53,6 +71,10 @@ struct Handshake: Sendable {
         if let subprotocol {
             buffer.writeStaticString("\r\nSec-WebSocket-Protocol: ")
             buffer.writeString(subprotocol)
+        }
+        if let deflate {
+            buffer.writeStaticString("\r\nSec-WebSocket-Extensions: ")
+            buffer.writeString(ExtensionOffers.answer(deflate))
         }
         buffer.writeStaticString("\r\n\r\n")
         return buffer

@@ -19,6 +19,8 @@ package final class Client {
     let identity: Identity
     /// The shard's name for the connection; used again after it is gone.
     let slot: Int32
+    /// The window of messages that are compressed for it, as a power of two; 0 when none are.
+    let windowBits: UInt8
     /// The socket, for ``DirectSend``; ``ClientTable/noDescriptor`` when all bytes go through the channel.
     var descriptor = ClientTable.noDescriptor
     /// Wall clock, ms since 1970.
@@ -83,16 +85,22 @@ package final class Client {
     /// Is told when the connection ends.
     var observer: (any ConnectionObserver)?
 
-    init(id: ClientID, identity: Identity, slot: Int32, shard: Shard, now: Int64, wallClock: Int64, firstPing: Int64) {
+    init(
+        id: ClientID, identity: Identity, slot: Int32, windowBits: UInt8, shard: Shard, now: Int64, wallClock: Int64,
+        firstPing: Int64
+    ) {
         self.id = id
         self.identity = identity
         self.slot = slot
+        self.windowBits = windowBits
         self.shard = shard
         self.connectedAt = wallClock
         self.connectedMonotonic = now
         self.lastSeen = now
         self.nextPing = firstPing
-        unsafe self.storedParser = WebSocketFrameParser(maximumMessageBytes: shard.configuration.messageBytes)
+        unsafe self.storedParser = WebSocketFrameParser(
+            maximumMessageBytes: shard.configuration.messageBytes,
+            maximumFrames: shard.configuration.framesPerMessage, deflates: windowBits != 0)
         self.meter = Meter(shard.configuration, now: now)
         if !identity.metadata.isEmpty { self.metadata = identity.metadata }
     }

@@ -11,10 +11,13 @@ package import NIOCore
 public final class Hub: Sendable {
     /// This node's name.
     public let node: NodeID
+    /// What the shards were made with.
+    package let configuration: HubConfiguration
     private let shards: [ShardRef]
 
-    private init(node: NodeID, shards: [ShardRef]) {
+    private init(node: NodeID, configuration: HubConfiguration, shards: [ShardRef]) {
         self.node = node
+        self.configuration = configuration
         self.shards = shards
     }
 
@@ -39,7 +42,7 @@ public final class Hub: Sendable {
         for shard in all {
             try await shard.eventLoop.submit { shard.loopBound.start(neighbours: all) }.get()
         }
-        return Hub(node: node, shards: all)
+        return Hub(node: node, configuration: configuration, shards: all)
     }
 
     /// Sets the way to the other nodes. Call before the first client is admitted.
@@ -57,6 +60,9 @@ public final class Hub: Sendable {
 
     /// What the sockets of a loop are read into; only on that loop.
     package func receivePool(on eventLoop: any EventLoop) -> ReceivePool? { shard(on: eventLoop)?.receivePool }
+
+    /// The least bytes of messages that are compressed for whoever takes them so; `Int.max` where nobody does.
+    package var compressesFrom: Int { configuration.compression?.threshold ?? .max }
 
     /// Hands a batch to one shard: one `execute`.
     package func perform(_ commands: [ShardCommand], onShard index: Int) {

@@ -6,6 +6,10 @@ public struct HubConfiguration: Sendable {
     public var rooms = RoomPolicies()
     /// Largest message of a client in bytes, all fragments together.
     public var messageBytes = 512 * 1024
+    /// Most frames of a client's message; more closes it with 1009.
+    public var framesPerMessage = 1024
+    /// How messages are compressed for clients who ask for it; `nil` for nobody.
+    public var compression: CompressionConfiguration?
     /// Bytes that are read from a socket at a time: the size of the buffer that the sockets of a loop share.
     public var readBufferBytes = 16_384
     /// Most rooms that one client may be in.

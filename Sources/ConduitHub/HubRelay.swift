@@ -134,6 +134,20 @@ package enum ShardCommand: Sendable {
     case disconnect(SendTarget, CloseReason)
 }
 
+extension ShardCommand {
+    /// The command with its message ready to be compressed once for several shards, where it is for several.
+    package var compressible: ShardCommand {
+        switch self {
+        case .room(let room, let message): .room(room, message.compressible)
+        case .roomExcept(let room, let message, let id): .roomExcept(room, message.compressible, id)
+        case .observers(let room, let message): .observers(room, message.compressible)
+        case .all(let message): .all(message.compressible)
+        case .send(let target, let message, let token): .send(target, message.compressible, token)
+        case .reply, .presenceReply, .admit, .refuseJoin, .historyReply, .roomLive, .disconnect: self
+        }
+    }
+}
+
 /// The hub's way to the other nodes. Implementations only `execute`; they never block or answer.
 package protocol HubRelay: Sendable {
     /// Whether a shard's first join of a room is to wait for ``ShardCommand/roomLive(_:)`` with its answer, so that a

@@ -1,4 +1,5 @@
 public import ConduitTelemetry
+import ConduitWire
 
 /// What the shards of one node have counted since it started, and what they hold now.
 public struct HubStatistics: Sendable {
@@ -22,6 +23,20 @@ public struct HubStatistics: Sendable {
     public var deliveries: UInt64 = 0
     /// Their bytes.
     public var bytesOut: UInt64 = 0
+    /// Messages that were compressed, each once for all who take it so.
+    public var deflated: UInt64 = 0
+    /// Their bytes before.
+    public var deflatedFrom: UInt64 = 0
+    /// Their bytes after.
+    public var deflatedTo: UInt64 = 0
+    /// Compressed messages of clients.
+    public var inflated: UInt64 = 0
+    /// Their bytes as they came.
+    public var inflatedFrom: UInt64 = 0
+    /// Their bytes when they were expanded.
+    public var inflatedTo: UInt64 = 0
+    /// Compressed messages of clients that were refused, by reason.
+    public var inflationRefused: [String: UInt64] = ["bytes": 0, "ratio": 0, "data": 0, "text": 0]
     /// Bytes that wait for slow clients now.
     public var pendingBytes = 0
     /// Most of them for one client.
@@ -57,6 +72,13 @@ public struct HubStatistics: Sendable {
         polledReads += other.polledReads
         deliveries += other.deliveries
         bytesOut += other.bytesOut
+        deflated += other.deflated
+        deflatedFrom += other.deflatedFrom
+        deflatedTo += other.deflatedTo
+        inflated += other.inflated
+        inflatedFrom += other.inflatedFrom
+        inflatedTo += other.inflatedTo
+        inflationRefused.merge(other.inflationRefused, uniquingKeysWith: +)
         pendingBytes += other.pendingBytes
         largestPendingBytes = max(largestPendingBytes, other.largestPendingBytes)
         stalledClients += other.stalledClients
@@ -66,5 +88,18 @@ public struct HubStatistics: Sendable {
         errors.merge(other.errors, uniquingKeysWith: +)
         localDelivery.merge(other.localDelivery)
         loopLag.merge(other.loopLag)
+    }
+}
+
+extension HubStatistics {
+    /// Adds what a loop has compressed and expanded.
+    mutating func add(_ other: MessageCompressor.Statistics) {
+        deflated += other.deflated
+        deflatedFrom += other.deflatedFrom
+        deflatedTo += other.deflatedTo
+        inflated += other.inflated
+        inflatedFrom += other.inflatedFrom
+        inflatedTo += other.inflatedTo
+        inflationRefused.merge(other.refused, uniquingKeysWith: +)
     }
 }

@@ -1,4 +1,5 @@
 import ConduitCore
+import ConduitWire
 import NIOCore
 
 /// What the clients of one shard are owed and were not written yet. A value without I/O.
@@ -12,6 +13,9 @@ import NIOCore
 /// Clients wait in one of two queues. ``nextUrgent()`` serves those who are owed answers or messages of rooms of usual
 /// size, ``nextBulk()`` the members of very large rooms, which the shard takes in slices. A client that is owed both is
 /// served by the first, in order.
+///
+/// Who takes messages compressed is owed the same runs and pieces; when the first of them is served, the run gets a twin
+/// in which compressed frames stand in for those that compress.
 struct Outbox {
     /// What one client is to be sent now.
     struct Write {
@@ -28,6 +32,8 @@ struct Outbox {
         var last: Int32 = -1
         var isUrgent = false
         var isBulk = false
+        /// The window of what the client takes compressed; 0 when it takes nothing so.
+        var windowBits: UInt8 = 0
 
         var isEmpty: Bool { run < 0 && first < 0 }
     }
@@ -49,6 +55,10 @@ struct Outbox {
         var isJoined = false
         /// Members that hold a chain: later messages are appended to each.
         var chained: ContiguousArray<Int32> = []
+        /// Those of its messages that may be compressed, in order; none while nobody takes them so.
+        var compressible: ContiguousArray<CompressibleFrame> = []
+        /// What clients with a window of their own size are sent, once one of them was.
+        var twins: ContiguousArray<DeflatedRun> = []
     }
 
     /// A room with more members than this on one shard is served in slices.
@@ -63,6 +73,9 @@ struct Outbox {
     private static let spareBuffers = 256
 
     private let heavyBytes: Int
+    private let compressor: MessageCompressor?
+    /// Clients who take messages compressed.
+    private var deflatingClients = 0
     private var pending: ContiguousArray<Pending> = []
     private var links: ContiguousArray<Link> = []
     private var runs: ContiguousArray<Run> = []
@@ -80,7 +93,12 @@ struct Outbox {
     private var runBytes = 0
 
     /// An outbox that is to be written when it holds so many bytes, whatever the turn.
-    init(heavyBytes: Int = Outbox.mostBytes) { self.heavyBytes = min(max(heavyBytes, 64 << 10), Self.mostBytes) }
+    ///
+    /// - Parameter compressor: for clients who take messages compressed; without one there are none.
+    init(heavyBytes: Int = Outbox.mostBytes, compressor: MessageCompressor? = nil) {
+        self.heavyBytes = min(max(heavyBytes, 64 << 10), Self.mostBytes)
+        self.compressor = compressor
+    }
 
     /// Whether nobody is owed anything.
     var isEmpty: Bool { urgent.isEmpty && bulk.isEmpty }
@@ -95,12 +113,13 @@ struct Outbox {
 
     /// Queues a message for the members of a room, but not for `excluded`.
     mutating func publish(
-        _ frame: ByteBuffer, room: Int32, members: ContiguousArray<RoomTable.Entry>, except excluded: Int32?
+        _ frame: ByteBuffer, deflated: DeflatedForms? = nil, room: Int32,
+        members: ContiguousArray<RoomTable.Entry>, except excluded: Int32?
     ) {
         while openRun.count <= Int(room) { openRun.append(-1) }
         let open = openRun[Int(room)]
-        guard open < 0 else { return append(frame, to: open, except: excluded) }
-        let run = begin(frame)
+        guard open < 0 else { return append(frame, deflated, to: open, except: excluded) }
+        let run = begin(frame, deflated)
         openRun[Int(room)] = run
         openRooms.append(room)
         let isBulk = members.count > Self.bulkMembers
@@ -108,17 +127,19 @@ struct Outbox {
     }
 
     /// Queues a message for every client that `clients` names. The run stays open: later ones name the same clients.
-    mutating func publishToEverybody(_ frame: ByteBuffer, _ clients: some Collection<Int32>, except excluded: Int32?) {
-        guard everybody < 0 else { return append(frame, to: everybody, except: excluded) }
-        let run = begin(frame)
+    mutating func publishToEverybody(
+        _ frame: ByteBuffer, deflated: DeflatedForms? = nil, _ clients: some Collection<Int32>, except excluded: Int32?
+    ) {
+        guard everybody < 0 else { return append(frame, deflated, to: everybody, except: excluded) }
+        let run = begin(frame, deflated)
         everybody = run
         let isBulk = clients.count > Self.bulkMembers
         for client in clients { add(client, to: run, isBulk: isBulk, except: excluded, isOpen: true) }
     }
 
     /// Queues a message for some clients.
-    mutating func publish(_ frame: ByteBuffer, to clients: some Collection<Int32>) {
-        let run = begin(frame)
+    mutating func publish(_ frame: ByteBuffer, deflated: DeflatedForms? = nil, to clients: some Collection<Int32>) {
+        let run = begin(frame, deflated)
         let isBulk = clients.count > Self.bulkMembers
         for client in clients { add(client, to: run, isBulk: isBulk, except: nil, isOpen: false) }
     }
@@ -164,7 +185,16 @@ struct Outbox {
     mutating func emptied(_ room: Int32) { if Int(room) < openRun.count { openRun[Int(room)] = -1 } }
 
     /// A new client: messages to everybody that were published before are not for it.
-    mutating func arrived(_ client: Int32) { if everybody >= 0 { follow(client, everybody) } }
+    ///
+    /// - Parameter windowBits: the window of what it takes compressed; 0 when it takes nothing so.
+    mutating func arrived(_ client: Int32, windowBits: UInt8 = 0) {
+        if windowBits != 0, compressor != nil {
+            grow(to: client)
+            pending[Int(client)].windowBits = windowBits
+            deflatingClients += 1
+        }
+        if everybody >= 0 { follow(client, everybody) }
+    }
 
     /// A client takes no messages any more; what it is owed already it may still get.
     mutating func retired(_ client: Int32) { if everybody >= 0 { unfollow(client, everybody) } }
@@ -174,6 +204,7 @@ struct Outbox {
         guard Int(client) < pending.count else { return 0 }
         let what = pending[Int(client)]
         pending[Int(client)] = Pending(isUrgent: what.isUrgent, isBulk: what.isBulk)
+        if what.windowBits != 0 { deflatingClients -= 1 }
         if what.run >= 0 { return Int(runs[Int(what.run)].messages) }
         var (count, link) = (0, what.first)
         while link >= 0 {
@@ -237,17 +268,22 @@ struct Outbox {
 
     // MARK: Runs
 
-    private mutating func begin(_ frame: ByteBuffer) -> Int32 {
+    private mutating func begin(_ frame: ByteBuffer, _ deflated: DeflatedForms?) -> Int32 {
         runs.append(Run(bytes: frame, messages: 1))
         runBytes += frame.readableBytes
-        return Int32(truncatingIfNeeded: runs.count - 1)
+        let run = Int32(truncatingIfNeeded: runs.count - 1)
+        if let deflated { note(deflated, at: 0, count: frame.readableBytes, in: run) }
+        return run
     }
 
-    private mutating func append(_ frame: ByteBuffer, to run: Int32, except excluded: Int32?) {
+    private mutating func append(
+        _ frame: ByteBuffer, _ deflated: DeflatedForms?, to run: Int32, except excluded: Int32?
+    ) {
         if let excluded, Int(excluded) < pending.count, pending[Int(excluded)].run == run {
             chain(excluded)
         }
         let start = runs[Int(run)].bytes.readableBytes
+        if let deflated { note(deflated, at: start, count: frame.readableBytes, in: run) }
         if !runs[Int(run)].isJoined { join(run, adding: frame.readableBytes) }
         runs[Int(run)].bytes.writeImmutableBuffer(frame)
         runs[Int(run)].messages += 1
@@ -257,6 +293,12 @@ struct Outbox {
             run: run, start: Int32(truncatingIfNeeded: start), length: Int32(truncatingIfNeeded: frame.readableBytes),
             messages: 1, next: -1)
         for client in runs[Int(run)].chained where client != excluded { append(piece, to: client) }
+    }
+
+    /// Remembers that a message of a run may be compressed.
+    private mutating func note(_ forms: DeflatedForms, at start: Int, count: Int, in run: Int32) {
+        guard deflatingClients > 0 else { return }
+        runs[Int(run)].compressible.append(CompressibleFrame(start: start, count: count, forms: forms))
     }
 
     /// Gives a run a buffer of its own, with what it holds.
@@ -357,32 +399,48 @@ struct Outbox {
         pending[Int(client)].run = -1
         pending[Int(client)].first = -1
         pending[Int(client)].last = -1
+        let windowBits = what.windowBits
         if what.run >= 0 {
             let run = Int(what.run)
-            return Write(client: client, bytes: runs[run].bytes, messages: Int(runs[run].messages))
+            let bytes = windowBits == 0 ? runs[run].bytes : deflated(run, windowBits)?.bytes ?? runs[run].bytes
+            return Write(client: client, bytes: bytes, messages: Int(runs[run].messages))
         }
         guard what.first >= 0 else { return nil }
         let first = links[Int(what.first)]
         if first.next < 0 {
-            return Write(client: client, bytes: bytes(of: first), messages: Int(first.messages))
+            return Write(client: client, bytes: bytes(of: first, windowBits), messages: Int(first.messages))
         }
         gathered.clear()
         var (messages, link) = (0, what.first)
         while link >= 0 {
             let piece = links[Int(link)]
-            gathered.writeImmutableBuffer(bytes(of: piece))
+            gathered.writeImmutableBuffer(bytes(of: piece, windowBits))
             messages += Int(piece.messages)
             link = piece.next
         }
         return Write(client: client, bytes: gathered, messages: messages)
     }
 
-    private func bytes(of link: Link) -> ByteBuffer {
+    private mutating func bytes(of link: Link, _ windowBits: UInt8) -> ByteBuffer {
         if link.run < 0 {
             return answers.getSlice(at: Int(link.start), length: Int(link.length)) ?? ByteBuffer()
         }
+        if windowBits != 0, let twin = deflated(Int(link.run), windowBits) {
+            return twin.piece(from: Int(link.start), count: Int(link.length))
+        }
         let whole = runs[Int(link.run)].bytes
         return whole.getSlice(at: whole.readerIndex + Int(link.start), length: Int(link.length)) ?? ByteBuffer()
+    }
+
+    /// A run as those get it whose window has so many bits; `nil` when nothing of it compresses.
+    private mutating func deflated(_ run: Int, _ windowBits: UInt8) -> DeflatedRun? {
+        guard !runs[run].compressible.isEmpty, let compressor else { return nil }
+        if let known = runs[run].twins.first(where: { $0.windowBits == windowBits }) { return known }
+        // All runs are sealed while clients are served, so a twin stays what it is.
+        let twin = DeflatedRun(
+            of: runs[run].bytes, runs[run].compressible, windowBits: windowBits, by: compressor)
+        runs[run].twins.append(twin)
+        return twin
     }
 
     /// Clients in the order in which they came.

@@ -6,13 +6,15 @@ import NIOCore
 extension Shard {
     /// Delivers to the members of a room on this node and tells the bridge.
     func publish(_ message: ServerMessage, to room: RoomName, except excluded: Int32? = nil) {
+        let message = compressible(message)
         deliver(message, to: room, except: excluded)
         pass(message, to: room)
     }
 
     /// The same for a room that has members on this shard.
     func publish(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
-        deliver(message.frame, toRoomAt: number, except: excluded)
+        let message = compressible(message)
+        deliver(message, toRoomAt: number, except: excluded)
         if let room = rooms.name(at: number) { pass(message, to: room) }
     }
 
@@ -25,6 +27,7 @@ extension Shard {
 
     /// The same for a client that may be on any shard of this node.
     func publish(_ message: ServerMessage, to room: RoomName, except id: ClientID) {
+        let message = compressible(message)
         deliver(message, to: room, except: client(id)?.slot)
         forEachNeighbour(.roomExcept(room, message, id))
         turnBroadcasts += 1
@@ -33,6 +36,7 @@ extension Shard {
 
     /// Delivers to every client of this node and tells the bridge.
     func publishToEverybody(_ message: ServerMessage, except excluded: Int32? = nil) {
+        let message = compressible(message)
         deliverToAll(message, except: excluded)
         forEachNeighbour(.all(message))
         turnBroadcasts += 1
@@ -41,6 +45,7 @@ extension Shard {
 
     /// Delivers to a user or client wherever it is; with `replyTo` the bridge answers with the count.
     func send(_ message: ServerMessage, to target: SendTarget, replyTo: ReplyAddress?) {
+        let message = compressible(message)
         let delivered = deliver(message, to: target)
         turnBroadcasts += 1
         guard let replyTo else {
@@ -54,6 +59,12 @@ extension Shard {
         let pending = PendingSend(
             token: token, delivered: delivered, awaitedShards: neighbours.count - 1, replyTo: replyTo)
         tellBridge(.send(target: target, message: message, pending: pending))
+    }
+
+    /// A new message before it is shared: what its recipients may want compressed, they then compress once for all.
+    @inline(__always)
+    private func compressible(_ message: ServerMessage) -> ServerMessage {
+        message.byteCount < compressesFrom ? message : message.compressible
     }
 
     /// What the bridge or a neighbour asks for.
@@ -95,7 +106,14 @@ extension Shard {
     }
 
     /// Queues an answer for one client.
-    func queue(_ frame: ByteBuffer, for client: Client) { answer(client) { $0.writeImmutableBuffer(frame) } }
+    func queue(_ frame: ByteBuffer, for client: Client) {
+        if client.windowBits != 0, frame.readableBytes >= compressesFrom, client.isOpen,
+            let deflated = compressor?.deflated(frame, windowBits: client.windowBits)
+        {
+            return answer(client) { $0.writeImmutableBuffer(deflated) }
+        }
+        answer(client) { $0.writeImmutableBuffer(frame) }
+    }
 
     /// Queues an answer for one client, which `write` encodes behind what was answered before: one whole frame.
     func answer(_ client: Client, _ write: (inout ByteBuffer) -> Void) {
@@ -116,25 +134,29 @@ extension Shard {
 
     private func deliver(_ message: ServerMessage, to room: RoomName, except excluded: Int32?) {
         guard let number = rooms.number(of: room) else { return }
-        deliver(message.frame, toRoomAt: number, except: excluded)
+        deliver(message, toRoomAt: number, except: excluded)
     }
 
-    private func deliver(_ frame: ByteBuffer, toRoomAt number: Int32, except excluded: Int32?) {
+    private func deliver(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
         let members = rooms.members(at: number)
         guard !members.isEmpty else { return }
-        outbox.publish(frame, room: number, members: members, except: excluded)
+        outbox.publish(
+            message.frame, deflated: message.deflated, room: number, members: members, except: excluded)
         delivered()
     }
 
     private func deliver(_ message: ServerMessage, toObserversOf room: RoomName) {
         guard rooms.hasObservers(room) else { return }
-        outbox.publish(message.frame, to: rooms.members(of: room).lazy.filter(\.observes).map(\.client))
+        outbox.publish(
+            message.frame, deflated: message.deflated, to: rooms.members(of: room).lazy.filter(\.observes).map(\.client)
+        )
         delivered()
     }
 
     private func deliverToAll(_ message: ServerMessage, except excluded: Int32?) {
         guard clients.count > 0 else { return }
-        outbox.publishToEverybody(message.frame, clients.openSlots, except: excluded)
+        outbox.publishToEverybody(
+            message.frame, deflated: message.deflated, clients.openSlots, except: excluded)
         delivered()
     }
 
@@ -142,7 +164,7 @@ extension Shard {
         var slots: ContiguousArray<Int32> = []
         forEachSlot(of: target) { slots.append($0) }
         guard !slots.isEmpty else { return 0 }
-        outbox.publish(message.frame, to: slots)
+        outbox.publish(message.frame, deflated: message.deflated, to: slots)
         delivered()
         return slots.count
     }

@@ -56,6 +56,7 @@ extension Shard {
     func snapshot() -> Snapshot {
         var copy = statistics
         copy.memberships = rooms.membershipCount
+        if let compressor { copy.add(compressor.statistics) }
         for case let client? in stalled.map({ clients[$0] }) {
             let bytes = waiting(for: client)
             guard bytes > 0 else { continue }

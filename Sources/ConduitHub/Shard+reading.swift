@@ -42,7 +42,10 @@ extension Shard {
                     bytes.moveReaderIndex(forwardBy: taken)
                     continue
                 }
-                guard let event = try client.parser.next(from: &bytes) else { break }
+                guard var event = try client.parser.next(from: &bytes) else { break }
+                if case .deflated = event, client.isOpen, let compressor {
+                    event = try compressor.expanded(event, configuration.inflationLimits)
+                }
                 if case .text = event { completed = true }
                 handle(event, from: client)
                 pauseIfFlooded(client)
@@ -52,6 +55,7 @@ extension Shard {
                 "peer broke the protocol",
                 metadata: [LogKey.client: "\(client.id)", LogKey.error: "\(error.detail)"])
             close(client, error.reason)
+            client.parser.finish()
         }
         guard client.parser.hasUnfinishedMessage else {
             client.unfinishedSince = nil
@@ -165,7 +169,7 @@ extension Shard {
             let bytes = message.readableBytesUInt8Span
             if let meter = client.meter, isOverRate(bytes.count, bytes, client, meter) { return }
             handle(bytes, from: client)
-        case .binary:
+        case .binary, .deflated:
             // conduit.v1.msgpack is reserved; no protocol that is spoken here has binary messages.
             if client.isOpen { close(client, .unsupportedData) }
         }

@@ -1,6 +1,6 @@
 import ConduitCore
 import ConduitTelemetry
-import ConduitWire
+package import ConduitWire
 import Logging
 package import NIOCore
 
@@ -51,6 +51,10 @@ package final class Shard {
         _read { yield unsafe storedOutbox }
         _modify { yield unsafe &storedOutbox }
     }
+    /// What compresses and expands for clients who take messages so; `nil` where nobody may.
+    let compressor: MessageCompressor?
+    /// Messages of fewer bytes are compressed for nobody.
+    let compressesFrom: Int
     /// Whether the outbox is being written.
     var isWriting = false
     /// Lets the loop look at its sockets between two slices of a very large fan-out.
@@ -123,8 +127,11 @@ package final class Shard {
         self.slowRules = SlowRules(configuration.rooms)
         self.pendingTotal = pendingTotal
         self.hasPolicies = configuration.rooms != RoomPolicies()
+        let compressor = configuration.compression?.makeCompressor()
+        self.compressor = compressor
+        self.compressesFrom = compressor?.threshold ?? .max
         // No client's share of a turn is more than it may be owed.
-        unsafe self.storedOutbox = Outbox(heavyBytes: configuration.pendingBytes)
+        unsafe self.storedOutbox = Outbox(heavyBytes: configuration.pendingBytes, compressor: compressor)
         self.receivePool = ReceivePool(bufferBytes: configuration.readBufferBytes)
         unsafe self.storedRooms = RoomTable(
             roomsPerClient: configuration.roomsPerClient, membersPerRoom: configuration.membersPerRoom,
@@ -140,22 +147,24 @@ package final class Shard {
     ///
     /// - Parameters:
     ///   - leftover: what the client sent right behind its handshake.
+    ///   - deflate: what was agreed on about compression, if anything.
     ///   - isPlain: whether bytes go to the socket as they are: no other handler of the channel changes them.
     ///   - observer: is told when the connection ends, unless this throws.
     package func admit(
-        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil, isPlain: Bool = true,
-        observer: (any ConnectionObserver)? = nil
+        _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil,
+        deflate: DeflateParameters? = nil, isPlain: Bool = true, observer: (any ConnectionObserver)? = nil
     ) throws {
         guard !isStopping else { throw ChannelError.eof }
         let now = self.now
         // The first ping comes early by chance, so that clients who came together are not pinged together.
         let interval = Int64(configuration.pingIntervalMilliseconds)
         let client = Client(
-            id: ClientID(node: node, using: &generator), identity: identity, slot: clients.reserve(), shard: self,
-            now: now, wallClock: WallClock.milliseconds,
+            id: ClientID(node: node, using: &generator), identity: identity, slot: clients.reserve(),
+            windowBits: compressor == nil ? 0 : deflate?.serverWindowBits ?? 0, shard: self, now: now,
+            wallClock: WallClock.milliseconds,
             firstPing: now + Int64.random(in: (interval + 1) / 2...max(interval, 1), using: &generator))
         clients.insert(client, due: client.nextDue(configuration))
-        outbox.arrived(client.slot)
+        outbox.arrived(client.slot, windowBits: client.windowBits)
         if let user = identity.user { users[user, default: []].insert(client.slot) }
         statistics.clients += 1
         statistics.accepted += 1

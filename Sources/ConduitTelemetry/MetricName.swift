@@ -31,6 +31,21 @@ public enum MetricName {
         "conduit_deliveries_total", .counter, "Messages handed to sockets, one a recipient.")
     /// Bytes to clients.
     public static let bytesOut = Metric("conduit_sent_bytes_total", .counter, "Bytes handed to sockets.")
+    /// Compressed for clients.
+    public static let deflated = Metric(
+        "conduit_deflated_messages_total", .counter, "Messages compressed, each once for all who take it so.")
+    /// Bytes of those.
+    public static let deflatedBytes = Metric(
+        "conduit_deflated_bytes_total", .counter, "Bytes of the messages that were compressed, before and after.")
+    /// Compressed by clients.
+    public static let inflated = Metric(
+        "conduit_inflated_messages_total", .counter, "Compressed messages of clients that were expanded.")
+    /// Bytes of those.
+    public static let inflatedBytes = Metric(
+        "conduit_inflated_bytes_total", .counter, "Bytes of clients' compressed messages, before and after.")
+    /// Compressed by clients and refused.
+    public static let inflationRefused = Metric(
+        "conduit_inflation_refused_total", .counter, "Compressed messages of clients that were refused, by reason.")
     /// Bytes that wait.
     public static let pendingBytes = Metric("conduit_pending_bytes", .gauge, "Bytes that wait for slow clients.")
     /// The largest of them.
@@ -180,7 +195,8 @@ public enum MetricName {
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
-        bytesOut, pendingBytes, largestPendingBytes, stalledClients, slowClosed, dropped, errors, localDelivery, loopLag,
+        bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes, largestPendingBytes,
+        stalledClients, slowClosed, dropped, errors, localDelivery, loopLag,
         handshakes, connectionsRefused, unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit,
         memoryOver, relayPublished, relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected,
         relayArrived, relayEchoed, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency,

@@ -32,6 +32,13 @@ package enum FrameEncoder {
     /// The answer to a close frame without a code.
     package static let emptyClose = control(.close, payload: ByteBuffer())
 
+    /// What stands before a text or binary message of so many bytes.
+    package static func header(_ opcode: Opcode, length: Int) -> ByteBuffer {
+        var header = ByteBufferAllocator().buffer(capacity: 10)
+        header.writeFrameHeader(first: 0x80 | opcode.rawValue, length: length)
+        return header
+    }
+
     private static func control(_ opcode: Opcode, payload: ByteBuffer) -> ByteBuffer {
         let length = min(payload.readableBytes, maximumControlPayload)
         var frame = ByteBufferAllocator().buffer(capacity: 2 + length)
@@ -41,5 +48,21 @@ package enum FrameEncoder {
             frame.writeImmutableBuffer(slice)
         }
         return frame
+    }
+}
+
+extension ByteBuffer {
+    /// Writes the header of an unmasked frame: its first byte, and the length in its shortest form.
+    mutating func writeFrameHeader(first: UInt8, length: Int) {
+        writeInteger(first)
+        switch length {
+        case ..<126: writeInteger(UInt8(length))
+        case ...0xFFFF:
+            writeInteger(126 as UInt8)
+            writeInteger(UInt16(length))
+        default:
+            writeInteger(127 as UInt8)
+            writeInteger(UInt64(length))
+        }
     }
 }

@@ -17,18 +17,26 @@ package enum Opcode: UInt8, Sendable {
 struct FrameHeader: Sendable {
     var opcode: Opcode
     var isFinal: Bool
+    /// Whether the message that begins here is compressed (RFC 7692).
+    var isDeflated = false
     /// Bytes of payload.
     var length: Int
     /// The masking key with its first byte lowest; 0 for none.
     var mask: UInt32
 
     /// Reads a header from the front of `bytes`; `nil` when it is not whole yet, an error as soon as it can't be legal.
+    ///
+    /// - Parameter deflates: whether `permessage-deflate` was agreed on, which gives the first reserved bit a meaning.
     static func parse(
-        _ bytes: Span<UInt8>, role: WebSocketFrameParser.Role
+        _ bytes: Span<UInt8>, role: WebSocketFrameParser.Role, deflates: Bool = false
     ) throws(WebSocketError) -> (header: FrameHeader, byteCount: Int)? {
         guard bytes.count >= 1 else { return nil }
         let first = bytes[0]
-        guard first & 0x70 == 0 else { throw WebSocketError(.protocolError, "reserved bit set") }
+        // The bit stands on the first frame of a text or binary message, and nowhere else.
+        let isDeflated = first & 0x40 != 0
+        guard first & 0x70 == 0 || (deflates && first & 0x30 == 0 && (first & 0x0F == 1 || first & 0x0F == 2)) else {
+            throw WebSocketError(.protocolError, "reserved bit set")
+        }
         guard let opcode = Opcode(rawValue: first & 0x0F) else {
             throw WebSocketError(.protocolError, "reserved opcode")
         }
@@ -60,11 +68,18 @@ struct FrameHeader: Sendable {
         default:
             break
         }
-        guard isMasked else { return (FrameHeader(opcode: opcode, isFinal: isFinal, length: length, mask: 0), index) }
+        guard isMasked else {
+            return (
+                FrameHeader(opcode: opcode, isFinal: isFinal, isDeflated: isDeflated, length: length, mask: 0), index
+            )
+        }
         guard bytes.count >= index + 4 else { return nil }
         let mask =
             UInt32(bytes[index]) | UInt32(bytes[index + 1]) << 8 | UInt32(bytes[index + 2]) << 16
             | UInt32(bytes[index + 3]) << 24
-        return (FrameHeader(opcode: opcode, isFinal: isFinal, length: length, mask: mask), index + 4)
+        return (
+            FrameHeader(opcode: opcode, isFinal: isFinal, isDeflated: isDeflated, length: length, mask: mask),
+            index + 4
+        )
     }
 }

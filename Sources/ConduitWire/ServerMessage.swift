@@ -8,6 +8,8 @@ package struct ServerMessage: Sendable {
     package let frame: ByteBuffer
     /// Length of the envelope behind the header.
     private let jsonLength: Int
+    /// The same message compressed, for those who take it so; `nil` where it isn't to be compressed.
+    package private(set) var deflated: DeflatedForms?
 
     /// The envelope alone, a slice of the same storage: what the bus carries.
     package var json: ByteBuffer {
@@ -16,6 +18,14 @@ package struct ServerMessage: Sendable {
 
     /// Bytes on the wire.
     package var byteCount: Int { frame.readableBytes }
+
+    /// The message, to be compressed for whoever takes it so: once for all who hold this copy of it.
+    package var compressible: ServerMessage {
+        guard deflated == nil else { return self }
+        var message = self
+        message.deflated = DeflatedForms()
+        return message
+    }
 
     /// Wraps an envelope that is already encoded; copies its bytes once.
     package init(json: ByteBuffer) {

@@ -9,8 +9,7 @@ struct WebSocketFrameAssembler: Sendable {
     typealias Role = WebSocketFrameParser.Role
     typealias Event = WebSocketFrameParser.Event
 
-    private let limit: Int
-    private let role: Role
+    private let rules: WebSocketFrameParser.Rules
     /// A header that arrived in part.
     private var partial = PartialHeader()
     /// The frame whose payload is awaited.
@@ -20,17 +19,16 @@ struct WebSocketFrameAssembler: Sendable {
     /// The fragments so far; opcode ``Opcode/continuation`` when there is no message.
     private var message = ByteBuffer()
     private var messageOpcode = Opcode.continuation
+    private var isDeflated = false
+    /// Frames of the message that have begun.
+    private var frames: Int32 = 0
     private var validator = UTF8Validator()
     /// The payload of a control frame so far; it may stand between the fragments of a message.
     private var control = ByteBuffer()
     /// A close frame or an error was seen.
     private(set) var isFinished = false
 
-    /// A parser that accepts messages of up to `maximumMessageBytes`, all fragments together.
-    init(maximumMessageBytes: Int, role: Role) {
-        self.limit = maximumMessageBytes
-        self.role = role
-    }
+    init(_ rules: WebSocketFrameParser.Rules) { self.rules = rules }
 
     /// Whether a message or frame has begun and is not complete; a read deadline applies while it is so.
     var hasUnfinishedMessage: Bool {
@@ -69,7 +67,7 @@ struct WebSocketFrameAssembler: Sendable {
 
     private mutating func nextHeader(from input: inout ByteBuffer) throws(WebSocketError) -> FrameHeader? {
         if partial.count == 0 {
-            if let (header, length) = try FrameHeader.parse(input.readableBytesUInt8Span, role: role) {
+            if let (header, length) = try rules.header(of: input.readableBytesUInt8Span) {
                 input.moveReaderIndex(forwardBy: length)
                 return header
             }
@@ -79,9 +77,7 @@ struct WebSocketFrameAssembler: Sendable {
             partial.append(byte)
             // A copy of 15 bytes, since a span may not be borrowed from what it decides to change.
             let known = partial
-            if let (header, _) = try FrameHeader.parse(
-                known.storage.span.extracting(first: Int(known.count)), role: role)
-            {
+            if let (header, _) = try rules.header(of: known.storage.span.extracting(first: Int(known.count))) {
                 partial = PartialHeader()
                 return header
             }
@@ -98,12 +94,18 @@ struct WebSocketFrameAssembler: Sendable {
                 break
             case (_, .continuation):
                 messageOpcode = header.opcode
+                isDeflated = header.isDeflated
+                frames = 0
                 validator = UTF8Validator()
             default:
                 throw WebSocketError(.protocolError, "new message inside a fragmented one")
             }
-            guard header.length <= limit - message.readableBytes else {
-                throw WebSocketError(.tooLarge, "message over \(limit) bytes")
+            guard frames < rules.frames else {
+                throw WebSocketError(.tooLarge, "message of more than \(rules.frames) frames")
+            }
+            frames += 1
+            guard header.length <= rules.bytes(isDeflated: isDeflated) - message.readableBytes else {
+                throw WebSocketError(.tooLarge, "message over \(rules.bytes) bytes")
             }
         }
         frame = header
@@ -120,7 +122,7 @@ struct WebSocketFrameAssembler: Sendable {
         } else {
             let start = message.readableBytes
             message.writeUnmasked(from: &input, count: count, mask: header.mask, position: taken)
-            if messageOpcode == .text {
+            if messageOpcode == .text, !isDeflated {
                 var check = validator
                 let isValid = check.consume(message.readableBytesUInt8Span.extracting(start..<start + count))
                 validator = check
@@ -146,6 +148,7 @@ struct WebSocketFrameAssembler: Sendable {
         let payload = message
         message = ByteBuffer()
         messageOpcode = .continuation
+        if isDeflated { return .deflated(opcode, payload) }
         return opcode == .text ? .text(payload) : .binary(payload)
     }
 

@@ -19,23 +19,53 @@ package struct WebSocketFrameParser: Sendable {
         /// Valid UTF-8.
         case text(ByteBuffer)
         case binary(ByteBuffer)
+        /// A text or binary message as it was compressed, for ``MessageCompressor/expanded(_:_:)``. Comes only where
+        /// that was agreed on.
+        case deflated(Opcode, ByteBuffer)
         case ping(ByteBuffer)
         case pong(ByteBuffer)
         /// The last event: whatever follows is dropped. The reason is valid UTF-8.
         case close(code: UInt16?, reason: ByteBuffer)
     }
 
-    private let limit: Int
-    private let role: Role
+    /// What a connection's frames have to keep to.
+    struct Rules: Sendable {
+        /// Most bytes of a message, all fragments together.
+        let bytes: Int
+        /// Most frames of a message.
+        let frames: Int32
+        let role: Role
+        /// Whether messages may be compressed.
+        let deflates: Bool
+
+        /// Compressing what can't be compressed makes it a little longer: that little is granted.
+        func bytes(isDeflated: Bool) -> Int { isDeflated ? bytes + bytes >> 10 + 64 : bytes }
+
+        func header(of bytes: Span<UInt8>) throws(WebSocketError) -> (header: FrameHeader, byteCount: Int)? {
+            try FrameHeader.parse(bytes, role: role, deflates: deflates)
+        }
+    }
+
+    private let rules: Rules
     /// A close frame or an error was seen.
     private var isFinished = false
     /// Empty, or the one that has something unfinished.
     private var assembler: ContiguousArray<WebSocketFrameAssembler> = []
 
-    /// A parser that accepts messages of up to `maximumMessageBytes`, all fragments together.
-    package init(maximumMessageBytes: Int, role: Role = .server) {
-        self.limit = maximumMessageBytes
-        self.role = role
+    /// A parser that accepts messages of up to `maximumMessageBytes` in `maximumFrames`, all fragments together.
+    ///
+    /// - Parameter deflates: whether `permessage-deflate` was agreed on.
+    package init(
+        maximumMessageBytes: Int, maximumFrames: Int = .max, role: Role = .server, deflates: Bool = false
+    ) {
+        self.rules = Rules(
+            bytes: maximumMessageBytes, frames: Int32(clamping: maximumFrames), role: role, deflates: deflates)
+    }
+
+    /// The connection is being closed: what still comes is of no use to anybody.
+    package mutating func finish() {
+        isFinished = true
+        assembler = []
     }
 
     /// Whether a message or frame has begun and is not complete; a read deadline applies while it is so.
@@ -53,8 +83,8 @@ package struct WebSocketFrameParser: Sendable {
     ) -> (end: Int, length: Int)? {
         guard assembler.isEmpty, !isFinished, start < input.count,
             // What is illegal is refused by the assembler.
-            let (header, length) = try? FrameHeader.parse(input.extracting(start..<input.count), role: role),
-            header.isFinal, header.opcode == .text, header.length <= limit
+            let (header, length) = try? rules.header(of: input.extracting(start..<input.count)),
+            header.isFinal, header.opcode == .text, !header.isDeflated, header.length <= rules.bytes
         else { return nil }
         let payload = start + length
         guard input.count - payload >= header.length else { return nil }
@@ -77,7 +107,7 @@ package struct WebSocketFrameParser: Sendable {
         }
         if assembler.isEmpty {
             guard input.readableBytes > 0 else { return nil }
-            assembler.append(WebSocketFrameAssembler(maximumMessageBytes: limit, role: role))
+            assembler.append(WebSocketFrameAssembler(rules))
         }
         do throws(WebSocketError) {
             let event = try assembler[0].next(from: &input)

@@ -1,5 +1,6 @@
 import ConduitCore
 import ConduitTesting
+import ConduitWire
 import NIOCore
 import Testing
 
@@ -10,6 +11,11 @@ import Testing
     /// A shard's worth of clients and rooms around an outbox, with the model beside it.
     private struct World {
         var outbox = Outbox()
+        /// Whether two of three clients take messages compressed, with windows of two sizes.
+        let deflates: Bool
+        let compressor = MessageCompressor(level: 1, threshold: 0)
+        /// Messages that came compressed.
+        private(set) var deflatedMessages = 0
         var rooms = RoomTable(roomsPerClient: 100, membersPerRoom: 10_000)
         var owed: [Int32: [String]] = [:]
         var got: [Int32: [String]] = [:]
@@ -17,16 +23,24 @@ import Testing
         var messages = 0
         var everybodyIsServed: Bool { owed.values.allSatisfy { $0.isEmpty } }
 
-        mutating func next(_ length: Int = 0) -> String {
+        init(deflates: Bool = false) {
+            self.deflates = deflates
+            self.outbox = Outbox(compressor: deflates ? compressor : nil)
+        }
+
+        /// The next message; some of them can be compressed.
+        mutating func next(_ length: Int = 0) -> (text: String, message: ServerMessage) {
             messages += 1
-            return "<\(messages)\(String(repeating: "x", count: length))>"
+            let text = "<\(messages)\(String(repeating: "x", count: max(length, messages % 5 * 40)))>"
+            let message = ServerMessage(json: ByteBuffer(string: text))
+            return (text, messages % 5 > 1 ? message.compressible : message)
         }
 
         mutating func arrive(_ client: Int32) {
             open.insert(client)
             owed[client] = []
             got[client] = []
-            outbox.arrived(client)
+            outbox.arrived(client, windowBits: deflates ? [0, 15, 9][Int(client) % 3] : 0)
         }
 
         mutating func join(_ client: Int32, _ room: RoomName) {
@@ -42,30 +56,31 @@ import Testing
 
         mutating func publish(_ room: RoomName, except excluded: Int32?, length: Int = 0) {
             guard let number = rooms.number(of: room) else { return }
-            let text = next(length)
+            let (text, message) = next(length)
             outbox.publish(
-                ByteBuffer(string: text), room: number, members: rooms.members(at: number), except: excluded)
+                message.frame, deflated: message.deflated, room: number, members: rooms.members(at: number),
+                except: excluded)
             for member in rooms.members(at: number) where member.client != excluded {
                 owed[member.client, default: []].append(text)
             }
         }
 
         mutating func publishToEverybody(except excluded: Int32?) {
-            let text = next()
-            outbox.publishToEverybody(ByteBuffer(string: text), Array(open), except: excluded)
+            let (text, message) = next()
+            outbox.publishToEverybody(message.frame, deflated: message.deflated, Array(open), except: excluded)
             for client in open where client != excluded { owed[client, default: []].append(text) }
         }
 
         mutating func publish(to clients: [Int32]) {
-            let text = next()
-            outbox.publish(ByteBuffer(string: text), to: clients)
+            let (text, message) = next()
+            outbox.publish(message.frame, deflated: message.deflated, to: clients)
             for client in clients { owed[client, default: []].append(text) }
         }
 
         mutating func answer(_ client: Int32) {
-            let text = next()
-            let length = outbox.answer(client) { $0.writeString(text) }
-            #expect(length == text.utf8.count)
+            let (text, message) = next()
+            let length = outbox.answer(client) { $0.writeImmutableBuffer(message.frame) }
+            #expect(length == message.byteCount)
             owed[client, default: []].append(text)
         }
 
@@ -94,19 +109,34 @@ import Testing
         }
 
         private mutating func take(_ write: Outbox.Write) {
-            let text = String(buffer: write.bytes)
+            let texts = read(write.bytes, isPlain: !deflates || write.client % 3 == 0)
             let expected = owed[write.client] ?? []
-            #expect(text == expected.joined())
+            #expect(texts == expected)
             #expect(write.messages == expected.count)
             owed[write.client] = []
+        }
+
+        /// The messages of whole frames.
+        private mutating func read(_ bytes: ByteBuffer, isPlain: Bool) -> [String] {
+            var parser = WebSocketFrameParser(maximumMessageBytes: 1 << 24, role: .client, deflates: !isPlain)
+            var (bytes, texts) = (bytes, [String]())
+            let limits = MessageCompressor.Limits(messageBytes: 1 << 24, ratio: 2_000)
+            while let event = try? parser.next(from: &bytes) {
+                if case .deflated = event { deflatedMessages += 1 }
+                guard case .text(let text) = try? compressor.expanded(event, limits) else { return texts + ["?"] }
+                texts.append(String(buffer: text))
+            }
+            #expect(!parser.hasUnfinishedMessage)
+            return texts
         }
     }
 
     private static func room(_ number: Int) throws -> RoomName { try #require(RoomName("room\(number)")) }
 
-    @Test(arguments: 0..<40) func everybodyGetsWhatIsTheirsInOrder(_ seed: Int) throws {
+    @Test(arguments: 0..<40, [false, true])
+    func everybodyGetsWhatIsTheirsInOrder(_ seed: Int, _ deflates: Bool) throws {
         var generator = SeededGenerator(seed: UInt64(seed))
-        var world = World()
+        var world = World(deflates: deflates)
         var slots: [Int32] = []
         let names = try (0..<6).map(Self.room)
         for _ in 0..<1_500 {
@@ -136,12 +166,14 @@ import Testing
         world.write()
         #expect(world.outbox.isEmpty)
         #expect(world.everybodyIsServed, "seed \(seed)")
+        #expect((world.deflatedMessages > 0) == deflates)
+        #expect(world.compressor.statistics.deflated <= UInt64(2 * world.messages))
     }
 
     /// Members of a very large room are served in slices; whatever comes meanwhile, each gets all of it in order.
-    @Test(arguments: 0..<6) func slicesKeepTheOrder(_ seed: Int) throws {
+    @Test(arguments: 0..<6, [false, true]) func slicesKeepTheOrder(_ seed: Int, _ deflates: Bool) throws {
         var generator = SeededGenerator(seed: UInt64(seed))
-        var world = World()
+        var world = World(deflates: deflates)
         let (large, small) = (try Self.room(0), try Self.room(1))
         let count = Int32(Outbox.bulkMembers + 300)
         for client in 0..<count {

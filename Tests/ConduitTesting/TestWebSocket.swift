@@ -1,5 +1,6 @@
 package import ConduitWire
 import Foundation
+import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
 package import NIOSSL
@@ -21,12 +22,14 @@ package final class TestWebSocket: Sendable {
 
     private let channel: any Channel
     private let inbox: Inbox<Message>
+    private let deflated: NIOLockedValueBox<Int>
     /// The head of the server's answer.
     package let response: TestHTTPResponse
 
     private init(channel: any Channel, session: Session, response: TestHTTPResponse) {
         self.channel = channel
         self.inbox = session.inbox
+        self.deflated = session.deflated
         self.response = response
     }
 
@@ -104,6 +107,12 @@ package final class TestWebSocket: Sendable {
     /// The subprotocol that the server selected.
     package var subprotocol: String? { response["sec-websocket-protocol"] }
 
+    /// The extension that was agreed on, with its parameters.
+    package var extensions: String? { response["sec-websocket-extensions"] }
+
+    /// Messages that came compressed, so far.
+    package var deflatedMessages: Int { deflated.withLockedValue { $0 } }
+
     // MARK: Sending
 
     package func send(_ text: String) async throws {
@@ -121,6 +130,12 @@ package final class TestWebSocket: Sendable {
 
     package func sendFrame(_ opcode: Opcode, _ payload: ByteBuffer, isFinal: Bool = true) async throws {
         try await sendBytes(MaskedFrame.encode(opcode, payload, isFinal: isFinal))
+    }
+
+    /// Compresses a text and sends it.
+    package func sendDeflated(_ text: String) async throws {
+        let payload = MaskedFrame.deflated(ByteBuffer(string: text))
+        try await sendBytes(MaskedFrame.encode(.text, payload, isDeflated: true))
     }
 
     /// Sends any bytes, however wrong.
@@ -231,6 +246,7 @@ package final class TestWebSocket: Sendable {
         let inbox: Inbox<Message>
         let answers: Inbox<TestHTTPResponse>
         let answersPings: Bool
+        let deflated = NIOLockedValueBox(0)
 
         init(loop: any EventLoop, answersPings: Bool) {
             self.inbox = Inbox(loop: loop)
@@ -247,6 +263,8 @@ package final class TestWebSocket: Sendable {
         private var bytes = ByteBuffer()
         private var isUpgraded = false
         private var parser = WebSocketFrameParser(maximumMessageBytes: 64 << 20, role: .client)
+        private let compressor = MessageCompressor(level: 1, threshold: 0)
+        private let limits = MessageCompressor.Limits(messageBytes: 64 << 20, ratio: 2000)
 
         init(session: Session) { self.session = session }
 
@@ -264,13 +282,18 @@ package final class TestWebSocket: Sendable {
             else { return }
             bytes.moveReaderIndex(to: end.upperBound)
             isUpgraded = true
+            if response["sec-websocket-extensions"]?.hasPrefix("permessage-deflate") == true {
+                parser = WebSocketFrameParser(maximumMessageBytes: 64 << 20, role: .client, deflates: true)
+            }
             session.answers.put(response)
         }
 
         private func readFrames(_ context: ChannelHandlerContext) {
             do {
                 while let event = try parser.next(from: &bytes) {
-                    switch event {
+                    if case .deflated = event { session.deflated.withLockedValue { $0 += 1 } }
+                    switch try compressor.expanded(event, limits) {
+                    case .deflated: break
                     case .text(let text): session.inbox.put(.text(String(buffer: text)))
                     case .binary(let payload): session.inbox.put(.binary(payload))
                     case .pong(let payload): session.inbox.put(.pong(payload))

@@ -59,7 +59,7 @@ private func problems(
         let expected = """
             node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.tls-certificate= http.tls-key= \
             http.path=/ws http.example-client=true http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
-            http.backlog=1024 http.tls-minimum=1.2 http.tls-client-certificates=none http.tls-client-ca= \
+            http.backlog=1024 http.echo=false http.tls-minimum=1.2 http.tls-client-certificates=none http.tls-client-ca= \
             http.tls-reload-interval=10s http.trusted-proxies=[] http.proxy-protocol=false \
             auth.open=false auth.anonymous=false auth.anonymous-rights=*=join+presence+history \
             auth.default-rights=*=join+publish+presence+history auth.ca-file= auth.jwt.secret= \
@@ -69,10 +69,13 @@ private func problems(
             auth.url-timeout=2s auth.url-concurrency=64 auth.url-breaker-failures=5 auth.url-breaker-pause=5s \
             limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
+            limits.frames-per-message=1024 \
             limits.connections-per-address=0 limits.connections-per-user=0 limits.handshakes-per-second=0 \
             limits.handshakes-per-second-per-address=0 limits.handshaking=4096 limits.memory-bytes=0 \
             limits.messages-per-second=0 limits.messages-burst=0 limits.bytes-per-second=0 limits.bytes-burst=0 \
             limits.rate-strikes=100 limits.room-name-bytes=255 limits.json-depth=64 limits.node-pending-bytes=268435456 \
+            compression.enabled=false compression.threshold=1024 compression.level=1 \
+            compression.window-bits=15 compression.max-ratio=200 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
             rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
             rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
@@ -114,6 +117,9 @@ private func problems(
         "limits.bytes-per-second": ("65536", "64k"), "limits.bytes-burst": ("0", "-1"),
         "limits.rate-strikes": ("0", "-1"), "limits.room-name-bytes": ("64", "256"),
         "limits.json-depth": ("16", "65"), "limits.node-pending-bytes": ("0", "1G"),
+        "http.echo": ("true", "on"), "limits.frames-per-message": ("1", "0"), "compression.enabled": ("true", "1"),
+        "compression.threshold": ("0", "-1"), "compression.level": ("9", "0"),
+        "compression.window-bits": ("9", "8"), "compression.max-ratio": ("1032", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
         "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),

@@ -110,7 +110,7 @@ final class FaultSocket: ChannelInboundHandler {
                 switch event {
                 case .text(let text):
                     if let envelope = Envelope(text) { onEnvelope(envelope) }
-                case .binary, .pong: break
+                case .binary, .pong, .deflated: break
                 case .ping(let payload):
                     context.writeAndFlush(wrapOutboundOut(MaskedFrame.encode(.pong, payload)), promise: nil)
                 case .close(let code, _):

@@ -60,6 +60,8 @@ extension NodeConfiguration {
     private static func hub(_ values: ConfigurationValues) -> HubConfiguration {
         var hub = HubConfiguration()
         hub.messageBytes = values.integer("limits.message-bytes")
+        hub.framesPerMessage = values.integer("limits.frames-per-message")
+        hub.compression = compression(values)
         hub.readBufferBytes = values.integer("limits.read-buffer-bytes")
         hub.roomsPerClient = values.integer("limits.rooms-per-client")
         hub.membersPerRoom = values.integer("limits.members-per-room")
@@ -79,6 +81,7 @@ extension NodeConfiguration {
         gateway.port = values.integer("http.port")
         gateway.tls = tls(values)
         gateway.path = values.text("http.path")
+        gateway.echo = values.boolean("http.echo")
         gateway.exampleClient = values.boolean("http.example-client")
         // Each entry was checked by the same rules.
         gateway.origins = OriginPolicy.list(values.list("http.origins")) ?? .sameHost
@@ -179,7 +182,7 @@ extension NodeConfiguration {
         }
         findContradictionsOfDoor(in: &values)
         findContradictionsOfClientLimits(in: &values)
-        findContradictionsOfTLS(in: &values)
+        findContradictionsOfEcho(in: &values)
         findContradictionsOfPorts(in: &values)
         findContradictionsOfRedis(in: &values)
         findContradictionsOfRooms(in: &values)

@@ -46,7 +46,7 @@ class Client:
 
 
 async def connect(node, **options):
-    # The library offers permessage-deflate by itself, so this also shows that the offer is declined in good order.
+    # The library offers permessage-deflate by itself: node-b agrees, node-a declines in good order.
     return Client(await websockets.connect(os.environ[node], max_size=None, open_timeout=PATIENCE, **options))
 
 
@@ -126,6 +126,28 @@ async def test_rooms_over_two_nodes():
             break
     assert left["left"][0]["reason"] == "disconnected" and left["count"] == 1, left
     await first.socket.close()
+
+
+async def test_compression():
+    room = f"python-deflate-{os.getpid()}"
+    plain, first, second = await connect("NODE_A"), await connect("NODE_B"), await connect("NODE_B")
+    assert plain.socket.extensions == [], plain.socket.extensions
+    for client in (first, second):
+        names = [extension.name for extension in client.socket.extensions]
+        assert names == ["permessage-deflate"], names
+    for client in (plain, first, second):
+        await client.request("join_room", {"room": room})
+    for number in range(50):
+        # Large ones, which come compressed, and small ones, which don't.
+        text = f"{number} " + "All work and no play. " * (number % 2 * 200)
+        await first.send("broadcast", {"room": room, "type": "news", "payload": text})
+    for client in (plain, first, second):
+        for number in range(50):
+            event = await client.next("news")
+            assert event["data"].startswith(f"{number} "), event
+    for client in (plain, first, second):
+        await client.socket.close()
+        assert client.socket.close_code == 1000, client.socket.close_code
 
 
 async def test_too_large():

@@ -7,14 +7,15 @@ import PackageDescription
 /// checked.
 let isFuzzing = Context.environment["CONDUIT_FUZZ"] != nil
 let sanitizers = ["-sanitize=fuzzer,address"]
-let strict: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-    .strictMemorySafety(),
-    .treatAllWarnings(as: .error),
-] + (isFuzzing ? [.unsafeFlags(sanitizers + ["-assert-config", "Debug"])] : [])
+let strict: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .strictMemorySafety(),
+        .treatAllWarnings(as: .error),
+    ] + (isFuzzing ? [.unsafeFlags(sanitizers + ["-assert-config", "Debug"])] : [])
 
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
@@ -190,7 +191,8 @@ let package = Package(
                 "ConduitBench", "Conduit", "ConduitWire", "ConduitCore", "ConduitTesting", nio, posix, ssl, logging,
             ],
             swiftSettings: strict),
-        .testTarget(name: "ConduitFuzzingTests", dependencies: ["ConduitFuzzing", "ConduitTesting"], swiftSettings: strict),
+        .testTarget(
+            name: "ConduitFuzzingTests", dependencies: ["ConduitFuzzing", "ConduitTesting"], swiftSettings: strict),
         // Whole nodes, in process and as processes: the promises of Docs/.
         .testTarget(
             name: "ConduitTests",

@@ -69,7 +69,7 @@ enum ReferenceFrames {
         }
         while position < bytes.count {
             // The longest header and payload that matter here.
-            let rest = Array(bytes[position...].prefix(14 + limit))
+            let rest = Array(bytes[position...].prefix(14 + max(limit, 125)))
             let (isFinal, opcode) = (rest[0] >= 0x80, Int(rest[0] & 0x0F))
             let isControl = opcode >= 8
             guard rest[0] & 0x70 == 0, [0, 1, 2, 8, 9, 10].contains(opcode), isFinal || !isControl else {

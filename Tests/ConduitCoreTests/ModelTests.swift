@@ -42,15 +42,18 @@ import Testing
     /// Exact fractions: everything is counted in thousandths of a unit times units a second.
     @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64]) func aBucketGivesWhatItsRateSays(_ seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
+        func number(_ least: Int, _ most: [Int]) -> Int {
+            Int.random(in: least...(most.randomElement(using: &generator) ?? least), using: &generator)
+        }
         for _ in 0..<40 {
-            let rate = Int.random(in: 1...[3, 100, 100_000].randomElement(using: &generator) ?? 1, using: &generator)
-            let burst = Int.random(in: 1...[1, 20, 1_000_000].randomElement(using: &generator) ?? 1, using: &generator)
+            let rate = number(1, [3, 100, 100_000])
+            let burst = number(1, [1, 20, 1_000_000])
             var now = Int64.random(in: -1_000_000...1_000_000, using: &generator)
             var bucket = TokenBucket(perSecond: rate, burst: burst, now: now)
             // Thousandths of units.
             var level = burst * 1_000
             for step in 0..<300 {
-                let passed = Int.random(in: 0...[0, 3, 2_000].randomElement(using: &generator) ?? 1, using: &generator)
+                let passed = number(0, [0, 3, 2_000])
                 now += Int64(passed)
                 level = min(burst * 1_000, level + passed * rate)
                 let units = Int.random(in: 0...max(3, burst / 2), using: &generator)

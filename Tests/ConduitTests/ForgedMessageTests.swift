@@ -57,7 +57,7 @@ import Testing
             ("bad_origin", try payload { $0[4] = UInt8(ascii: "*") }, 0, room),
             ("bad_origin", try payload { $0[4] = 0 }, 0, control),
             ("empty", try payload(entries: []), 0, room),
-            ("oversized", try payload(), long, room), ("oversized", [1, 1, 0], 3 * long, control),
+            ("oversized", try payload(), long, room), ("oversized", [1, 1, 0], long + 1, control),
             // Numbers that no node counts to, which would make every later message a duplicate.
             ("malformed", try payload(sequence: .max), 0, room),
             ("malformed", try payload(sequence: .max - 1), 0, room),
@@ -87,6 +87,14 @@ import Testing
             try await eventually("\(reason): \(bytes.prefix(40)) on \(channel) is counted") {
                 try await Self.dropped(reason, a) > before
             }
+        }
+        // More than Redis keeps for a subscriber: it cuts the connection, which is made again.
+        try await Self.publish([1, 1, 0], filler: 40 << 20, on: "conduit:ctl", redis)
+        try await eventually("both listen again") {
+            let all = try await redis.redisCLI("PUBSUB", "NUMSUB", "conduit:room:{lobby}", "conduit:ctl")
+            let degraded = [try await a.isDegraded(), try await b.isDegraded()]
+            return all.split(whereSeparator: \.isWhitespace).filter { $0 == "2" }.count == 2
+                && degraded == [false, false]
         }
         try await here.send(#"{"type":"broadcast","data":{"room":"lobby","type":"real","payload":{"n":1}}}"#)
         #expect(try await there.next(type: "real").int("n") == 1)

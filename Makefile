@@ -1,7 +1,7 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-faults conformance bench bench-sweep \
-	bench-micro bench-docs lint format check clean
+.PHONY: help install run build test test-tsan test-page test-clients test-faults conformance fuzz measure-edge bench \
+	bench-sweep bench-micro bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -45,6 +45,12 @@ test-faults: ## Run every fault test, minutes, and show the tables of figures (F
 conformance: install ## Judge the WebSocket protocol by the Autobahn testsuite (minutes; needs a Python 2.7, ONLY= chooses cases)
 	@dev/conformance $(ONLY)
 
+fuzz: install ## Fuzz the readers of foreign bytes, each for TIME seconds (60), side by side
+	@dev/fuzz $(TIME)
+
+measure-edge: ## Measure what broken clients cost the others, with the release build (dev/measure-edge --quick: a tenth)
+	@dev/measure-edge
+
 bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains
 	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench $(if $(SAVE),--save '$(SAVE)')
 
@@ -67,7 +73,7 @@ lint: ## Format check, import directions, scripts, balancer configurations
 	@dev/lint
 
 format: ## Format all Swift files in place
-	swift format --in-place --parallel --recursive Sources Tests Examples Benchmarks/Sources \
+	swift format --in-place --parallel --recursive Sources Tests Examples Benchmarks/Sources Fuzz/ConduitFuzzing \
 		Package.swift Benchmarks/Package.swift
 
 check: lint test ## lint and test

@@ -2,14 +2,20 @@
 import PackageDescription
 
 /// Every target of ours is built with the same strict settings; dependencies keep their own.
-let strict: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-    .strictMemorySafety(),
-    .treatAllWarnings(as: .error),
-]
+///
+/// With `CONDUIT_FUZZ` in the environment (dev/fuzz) they are built for libFuzzer: every branch counted, every address
+/// checked.
+let isFuzzing = Context.environment["CONDUIT_FUZZ"] != nil
+let sanitizers = ["-sanitize=fuzzer,address"]
+let strict: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .strictMemorySafety(),
+        .treatAllWarnings(as: .error),
+    ] + (isFuzzing ? [.unsafeFlags(sanitizers + ["-assert-config", "Debug"])] : [])
 
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
@@ -132,6 +138,11 @@ let package = Package(
             name: "ConduitTesting",
             dependencies: ["ConduitWire", "ConduitCore", nio, posix, concurrency, http1, ssl],
             path: "Tests/ConduitTesting", swiftSettings: strict),
+        // What is fuzzed: for the fuzzer below and for the tests, which replay what it found.
+        .target(
+            name: "ConduitFuzzing",
+            dependencies: ["ConduitGateway", "ConduitRedis", "ConduitWire", "ConduitCore", nio],
+            path: "Fuzz/ConduitFuzzing", swiftSettings: strict),
         .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore", "ConduitTesting"], swiftSettings: strict),
         .testTarget(
             name: "ConduitWireTests", dependencies: ["ConduitWire", "ConduitCore", "ConduitTesting", nio],
@@ -183,6 +194,8 @@ let package = Package(
                 "ConduitBench", "Conduit", "ConduitWire", "ConduitCore", "ConduitTesting", nio, posix, ssl, logging,
             ],
             swiftSettings: strict),
+        .testTarget(
+            name: "ConduitFuzzingTests", dependencies: ["ConduitFuzzing", "ConduitTesting"], swiftSettings: strict),
         // Whole nodes, in process and as processes: the promises of Docs/.
         .testTarget(
             name: "ConduitTests",
@@ -196,3 +209,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+if isFuzzing {
+    package.targets.append(
+        .executableTarget(
+            name: "ConduitFuzzer", dependencies: ["ConduitFuzzing"], path: "Fuzz/Fuzzer",
+            linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]))
+    package.products.append(.executable(name: "conduit-fuzzer", targets: ["ConduitFuzzer"]))
+}

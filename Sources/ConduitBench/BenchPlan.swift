@@ -99,10 +99,11 @@ package struct BenchPlan: Sendable {
         if !(1...1_000_000).contains(clients) { return "--clients is from 1 to 1,000,000" }
         if !(1...10_000).contains(publishers) { return "--publishers is from 1 to 10,000" }
         if rooms < 1 || rooms > clients { return "--rooms is from 1 to the number of clients" }
-        if roomNamespace.isEmpty || roomNamespace.utf8.count > 64
-            || !roomNamespace.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !Self.special.contains($0) })
+        for (name, option) in [(roomNamespace, "--room-namespace"), (runID, "--run-id")]
+        where !(1...64).contains(name.utf8.count)
+            || !name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !Self.special.contains($0) })
         {
-            return "--room-namespace is 1 to 64 visible characters without colon, quotes and backslash"
+            return "\(option) is 1 to 64 visible characters without colon, quotes and backslash"
         }
         if acks, mode == .echo { return "--acks needs messages to a room" }
         if layout.publishers > DeliveryMark.maximumPublishers {

@@ -1,5 +1,6 @@
 package import ConduitCluster
 import ConduitCore
+import ConduitTelemetry
 import Foundation
 
 /// What one node said about its counts.
@@ -183,7 +184,8 @@ package struct AuditReport: Sendable {
     package var verdict: String {
         var lines = ["\(compared) numbers compared over \(last.count) node\(last.count == 1 ? "" : "s")"] + remarks
         lines += addsUp ? ["adds up"] : ["does not add up:"] + differences.map { "  " + $0 }
-        return lines.joined(separator: "\n") + "\n"
+        // Names and epochs come from Redis, where anybody may have written them.
+        return lines.map(PrintableText.escaped).joined(separator: "\n") + "\n"
     }
 
     /// A row a node, and their sum.
@@ -213,7 +215,8 @@ package struct AuditReport: Sendable {
         return Self.table(rows, left: [0, 2]) + verdict
     }
 
-    private static func table(_ rows: [[String]], left: Set<Int> = [0]) -> String {
+    private static func table(_ texts: [[String]], left: Set<Int> = [0]) -> String {
+        let rows = texts.map { $0.map(PrintableText.escaped) }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         return rows.map { row in
             let padded = row.indices.map { column in
@@ -244,6 +247,7 @@ package struct AuditReport: Sendable {
         }
         object["sum"] = Dictionary(uniqueKeysWithValues: Self.columns.map { ($0, sum($0)) })
         let data = try? JSONSerialization.data(withJSONObject: object, options: [.sortedKeys])
-        return String(decoding: data ?? Data(), as: UTF8.self) + "\n"
+        // A terminal may be what reads it; the escapes are JSON's own.
+        return PrintableText.escaped(String(decoding: data ?? Data(), as: UTF8.self)) + "\n"
     }
 }

@@ -40,6 +40,11 @@ struct BenchConnectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("What rooms' names begin with: the namespace whose policy they get.", valueName: "name"))
     var roomNamespace = "bench"
 
+    @Option(
+        help: ArgumentHelp(
+            "Second part of rooms' names, so that others can be in them; random unless given.", valueName: "name"))
+    var runID: String?
+
     @Flag(help: "Take any certificate (wss://).")
     var insecure = false
 
@@ -74,6 +79,7 @@ struct BenchConnectionOptions: ParsableArguments {
         plan.threads = threads
         plan.insecure = insecure
         plan.roomNamespace = roomNamespace
+        if let runID { plan.runID = runID }
         plan.adminURLs = adminURL
         let environment = ProcessInfo.processInfo.environment
         plan.adminToken = try Self.visible(adminToken ?? environment["CONDUIT_ADMIN_TOKEN"], "--admin-token")

@@ -1,5 +1,6 @@
 package import ConduitCluster
 package import ConduitCore
+import ConduitTelemetry
 import ConduitWire
 import NIOCore
 
@@ -70,8 +71,9 @@ package struct ClusterTable: Sendable {
         for name in ["clients", "messages_in", "deliveries", "bytes_out", "dropped", "relay_published", "relay_gaps"] {
             buffer.writeString(",\"\(name)\":\(sum(name))")
         }
-        buffer.writeStaticString("}}\n")
-        return String(buffer: buffer)
+        buffer.writeStaticString("}}")
+        // A terminal may be what reads it; the escapes are JSON's own.
+        return PrintableText.escaped(String(buffer: buffer)) + "\n"
     }
 
     private func sum(_ name: String) -> Int64 {
@@ -109,9 +111,8 @@ package struct ClusterTable: Sendable {
         }
     }
 
-    /// What stands in Redis may be anybody's; a terminal gets no control characters of it.
+    /// What stands in Redis may be anybody's; a terminal gets no commands of it.
     private static func printable(_ text: String) -> String {
-        let scalars = text.unicodeScalars.prefix(40).filter { $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) }
-        return String(String.UnicodeScalarView(scalars))
+        PrintableText.escaped(String(String.UnicodeScalarView(text.unicodeScalars.prefix(40))))
     }
 }

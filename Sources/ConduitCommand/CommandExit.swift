@@ -1,4 +1,5 @@
 import ArgumentParser
+import ConduitTelemetry
 import Foundation
 import UnixSignals
 
@@ -21,8 +22,11 @@ enum CommandExit {
     /// run, because other threads still work.
     static func stopNow(by signal: UnixSignal) -> Never { _exit(signal == .sigint ? 130 : 143) }
 
-    /// A line on standard error.
-    static func say(_ line: String) {
-        FileHandle.standardError.write(Data((line + "\n").utf8))
+    /// A line on standard error, or several. Nothing in them commands a terminal.
+    static func say(_ text: String) {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map {
+            PrintableText.escaped(String($0))
+        }
+        FileHandle.standardError.write(Data((lines.joined(separator: "\n") + "\n").utf8))
     }
 }

@@ -23,7 +23,8 @@ struct RequestReader {
         received.append(contentsOf: bytes.readableBytesView)
         skipEmptyLines()
         guard let end = endOfHead() else {
-            if received.count > maxBytes { return .tooLarge }
+            // The end itself takes four bytes more, of which three may be here.
+            if received.count > maxBytes + 3 { return .tooLarge }
             return beginsLikeARequest() ? .incomplete : .malformed
         }
         guard end <= maxBytes else { return .tooLarge }

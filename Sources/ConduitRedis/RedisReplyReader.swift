@@ -85,7 +85,12 @@ package enum RedisReply: Hashable, Sendable {
         var object: UnsafeMutableRawPointer?
         guard unsafe redisReaderGetReply(reader, &object) == REDIS_OK else { throw violation() }
         guard unsafe object != nil else { return nil }
-        return builder.takeFinished()
+        guard let reply = builder.takeFinished() else {
+            // hiredis knows RESP3 and calls nobody for its doubles, booleans and big numbers: a reply would be missing,
+            // and each later answer would be taken for the one before.
+            throw RedisError(.protocolViolation, "Redis sent a value of RESP3")
+        }
+        return reply
     }
 
     /// What is unfinished must not grow without end: hiredis itself would wait for a bulk of any length.

@@ -39,10 +39,10 @@ package struct LogLine: Sendable {
     package var text: String {
         var line = WallClock.rfc3339(milliseconds: milliseconds)
         line += " " + level.rawValue + String(repeating: " ", count: max(1, 9 - level.rawValue.utf8.count))
-        Self.appendEscaped(message, quote: false, to: &line)
+        PrintableText.append(message, quotes: false, to: &line)
         for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
             line += " "
-            Self.appendEscaped(key, quote: false, to: &line)
+            PrintableText.append(key, quotes: false, to: &line)
             line += "="
             let text = shown(key, value)
             let bare = !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x3D }
@@ -50,7 +50,7 @@ package struct LogLine: Sendable {
                 line += text
             } else {
                 line += "\""
-                Self.appendEscaped(text, quote: true, to: &line)
+                PrintableText.append(text, quotes: true, to: &line)
                 line += "\""
             }
         }
@@ -71,27 +71,9 @@ package struct LogLine: Sendable {
 
     private static func appendMember(_ key: String, _ value: String, to line: inout String) {
         line += ",\""
-        appendEscaped(key, quote: true, to: &line)
+        PrintableText.append(key, quotes: true, to: &line)
         line += "\":\""
-        appendEscaped(value, quote: true, to: &line)
+        PrintableText.append(value, quotes: true, to: &line)
         line += "\""
-    }
-
-    /// A peer's text must neither start a new line nor reach the terminal as a command: control characters (C0,
-    /// DEL, C1, and Unicode's line separators and direction marks) are written as escapes that JSON understands too.
-    private static func appendEscaped(_ text: String, quote: Bool, to line: inout String) {
-        for scalar in text.unicodeScalars {
-            switch scalar.value {
-            case 0x0A: line += "\\n"
-            case 0x0D: line += "\\r"
-            case 0x09: line += "\\t"
-            case 0x22 where quote: line += "\\\""
-            case 0x5C where quote: line += "\\\\"
-            case 0..<0x20, 0x7F...0x9F, 0x2028, 0x2029, 0x200E, 0x200F, 0x202A...0x202E, 0x2066...0x2069:
-                let digits = String(scalar.value, radix: 16)
-                line += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
-            default: line.unicodeScalars.append(scalar)
-            }
-        }
     }
 }

@@ -88,6 +88,16 @@ import Testing
         #expect(Self.verdict(String(repeating: "\r\n", count: 10_000)) == "incomplete")
     }
 
+    @Test func whereTheLimitFallsDoesNotDependOnTheSlices() {
+        for length in 990...1_004 {
+            let start = "GET / HTTP/1.1\r\nA: "
+            let text = start + String(repeating: "v", count: length - start.utf8.count) + "\r\n\r\n"
+            let expected = length <= 1_000 ? "complete" : "too large"
+            #expect(Self.read([Array(text.utf8)]).0 == expected)
+            #expect(Self.read(text.utf8.map { [$0] }).0 == expected, "a head of \(length) bytes")
+        }
+    }
+
     @Test func anyBytesAreAnswered() {
         var generator = SeededGenerator(seed: 7)
         let alphabet = Array("GET /ws HTTP/1.1\r\n\r\nHost: a,\t\u{0}".utf8) + [0xFF]

@@ -25,6 +25,7 @@ import Testing
 
     @Test(arguments: [
         "a\nb", "a\r\nb", "a\u{1B}[31mred", "a\u{9B}31m", "a\u{0}b", "a\u{2028}b", "a\u{202E}b", "a\u{7F}", "a\tb",
+        "a\u{200B}b", "a\u{FEFF}", "\u{61C}", "\u{E0041}", "\u{85}",
     ])
     func controlCharactersOfOthersAreEscaped(text: String) {
         for written in [line(text, ["room": .string(text), text: "x"]).text, line(text, ["k": .string(text)]).json] {
@@ -32,7 +33,8 @@ import Testing
             #expect(written.unicodeScalars.last == "\n")
             #expect(
                 body.unicodeScalars.allSatisfy {
-                    $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) && $0.value != 0x2028 && $0.value != 0x202E
+                    $0.value >= 0x20 && !(0x7F...0x9F).contains($0.value) && $0.value != 0x2028
+                        && $0.properties.generalCategory != .format
                 }, "\(body.debugDescription)")
         }
     }
@@ -40,6 +42,12 @@ import Testing
     @Test func quotesAndBackslashesDoNotEndAString() {
         #expect(line("m", ["k": "a\" evil=\"1\\"]).text.hasSuffix(" k=\"a\\\" evil=\\\"1\\\\\"\n"))
         #expect(line("say \"hi\" \\").json.contains("\"message\":\"say \\\"hi\\\" \\\\\""))
+    }
+
+    @Test func escapesAreThoseOfJSON() {
+        #expect(line("a\u{E0041}\u{1B}").json.contains("\"message\":\"a\\udb40\\udc41\\u001b\""))
+        #expect(PrintableText.escaped("plain é 😀 \"\\") == "plain é 😀 \"\\")
+        #expect(PrintableText.escaped("a\u{9B}31m\r\n") == "a\\u009b31m\\r\\n")
     }
 
     @Test func secretsAreNotWritten() {

@@ -1,0 +1,71 @@
+import ConduitCore
+import ConduitWire
+import NIOCore
+
+/// A payload that is accepted must be written with the same bytes again, and so must each of its entries.
+enum BusFuzz {
+    static func run(_ input: FuzzInput) -> String? {
+        if let problem = entries(input.whole) { return problem }
+        let envelope: NodeEnvelope
+        do throws(NodeEnvelope.Failure) {
+            envelope = try NodeEnvelope.decode(input.whole)
+        } catch {
+            return nil
+        }
+        var writer = NodeEnvelopeWriter()
+        var count = 0
+        for entry in envelope.entries {
+            count += 1
+            writer.append(entry)
+        }
+        guard count == envelope.entries.count, count > 0, count <= NodeEnvelope.maximumEntries else {
+            return "\(count) entries where \(envelope.entries.count) were counted"
+        }
+        let again = writer.finish(
+            kind: envelope.kind, origin: envelope.origin, incarnation: envelope.incarnation,
+            sequence: envelope.sequence, startsRun: envelope.startsRun, sentAt: envelope.sentAt)
+        guard again == input.whole else { return "written differently" }
+        let mark = NodeEnvelopeMark(origin: envelope.origin, incarnation: envelope.incarnation)
+        guard mark.isBroadcast(input.whole) == (envelope.kind == .broadcast) else { return "the mark is not known" }
+        if envelope.kind == .broadcast, mark.count(of: input.whole) != count { return "the mark counts differently" }
+        if let batch = OrderedBatch(envelope) {
+            guard batch.messages.count == count - 1, let last = batch.messages.last,
+                last.offset <= OrderedMessage.highestOffset + UInt64(count)
+            else { return "an ordered batch of \(batch.messages.count) messages from \(count) entries" }
+        }
+        for entry in envelope.entries {
+            if let problem = entries(entry) { return problem }
+        }
+        return nil
+    }
+
+    /// Every kind of entry, whatever the bytes are meant to be.
+    private static func entries(_ entry: ByteBuffer) -> String? {
+        if let send = NodeSend(entry) {
+            var buffer = ByteBuffer()
+            send.write(to: &buffer)
+            guard buffer == entry else { return "a send is written differently" }
+        }
+        if let news = PresenceNews(entry) {
+            var buffer = ByteBuffer()
+            news.write(to: &buffer)
+            guard PresenceNews(buffer) == news else { return "news are not read as they were: \(news)" }
+        }
+        if let message = ControlMessage(entry) {
+            var buffer = ByteBuffer()
+            message.write(to: &buffer)
+            guard ControlMessage(buffer) == message else { return "a command is not read as it was: \(message)" }
+        }
+        if let (member, reason) = MemberCodec.decodeLeaving(entry) {
+            var buffer = ByteBuffer()
+            buffer.writeMember(member, reason: reason)
+            guard let (again, why) = MemberCodec.decodeLeaving(buffer), again == member, why == reason else {
+                return "a member is not read as it was: \(member)"
+            }
+            guard (try? JSONScanner.document(buffer.readableBytesUInt8Span)) != nil else {
+                return "a member's JSON is none: \(String(buffer: buffer))"
+            }
+        }
+        return nil
+    }
+}

@@ -28,6 +28,8 @@ enum AdminMetrics {
         page.write(MetricName.pendingBytes, hub.pendingBytes)
         page.write(MetricName.dropped, label: "reason", hub.dropped)
         page.write(MetricName.errors, label: "code", hub.errors)
+        page.write(MetricName.revocations, hub.revocations)
+        page.write(MetricName.revocationsDropped, hub.revocationsDropped)
         page.write(MetricName.localDelivery, hub.localDelivery)
         page.write(MetricName.loopLag, hub.loopLag)
         page.write(MetricName.handshakes, label: "outcome", statistics.handshakes)

@@ -4,6 +4,8 @@ package import ConduitHub
 package protocol ShardSink: Sendable {
     /// How many shards there are.
     var shardCount: Int { get }
+    /// The tokens that are good no more, as the whole node knows them.
+    var revocations: Revocations { get }
     /// Hands a batch over; `done` is called on the shard's loop when it was carried out.
     func perform(_ commands: [ShardCommand], onShard index: Int, done: @escaping @Sendable () -> Void)
     /// Figures of all shards together.

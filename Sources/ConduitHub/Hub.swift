@@ -11,10 +11,13 @@ package import NIOCore
 public final class Hub: Sendable {
     /// This node's name.
     public let node: NodeID
+    /// The tokens that are good no more.
+    package let revocations: Revocations
     private let shards: [ShardRef]
 
-    private init(node: NodeID, shards: [ShardRef]) {
+    private init(node: NodeID, shards: [ShardRef], revocations: Revocations) {
         self.node = node
+        self.revocations = revocations
         self.shards = shards
     }
 
@@ -24,13 +27,14 @@ public final class Hub: Sendable {
         router: MessageRouter = MessageRouter(), hooks: HubHooks = HubHooks(), relay: any HubRelay = NoRelay(),
         logger: Logger
     ) async throws -> Hub {
+        let revocations = Revocations()
         var shards: [ShardRef] = []
         for (index, loop) in eventLoops.enumerated() {
             let shard = loop.submit {
                 ShardRef(
                     Shard(
                         index: index, node: node, eventLoop: loop, configuration: configuration, router: router,
-                        hooks: hooks, relay: relay, logger: logger))
+                        hooks: hooks, relay: relay, revocations: revocations, logger: logger))
             }
             shards.append(try await shard.get())
         }
@@ -38,7 +42,7 @@ public final class Hub: Sendable {
         for shard in all {
             try await shard.eventLoop.submit { shard.loopBound.start(neighbours: all) }.get()
         }
-        return Hub(node: node, shards: all)
+        return Hub(node: node, shards: all, revocations: revocations)
     }
 
     /// Sets the way to the other nodes. Call before the first client is admitted.
@@ -190,6 +194,7 @@ public final class Hub: Sendable {
         }
         sum.rooms = rooms.count
         sum.users = users.count
+        (sum.revocations, sum.revocationsDropped) = revocations.figures
         return sum
     }
 

@@ -5,7 +5,7 @@ import ConduitRedis
 extension ConfigurationKey {
     /// Every setting of a node, in the order of the sample file. Those with `<namespace>` in their name are patterns.
     package static let all: [ConfigurationKey] =
-        node + http + limits + heartbeat + rooms + redis + cluster + presence + admin + logging
+        node + http + limits + heartbeat + authTimes + rooms + redis + cluster + presence + admin + logging
 
     private static let node: [ConfigurationKey] = [
         ConfigurationKey(

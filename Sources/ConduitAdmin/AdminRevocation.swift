@@ -42,7 +42,7 @@ package struct AdminRevocation: Hashable, Sendable {
                 switch token.kind {
                 case .string: Timestamp.milliseconds(body.text(of: token))
                 // As in a token: seconds since 1970.
-                case .number: Int64(String(buffer: body.slice(token.range))).flatMap { $0 < 100_000_000_000 ? $0 * 1_000 : nil }
+                case .number: Self.milliseconds(seconds: String(buffer: body.slice(token.range)))
                 default: nil
                 }
             guard let time, time > WallClock.milliseconds else {
@@ -51,5 +51,11 @@ package struct AdminRevocation: Hashable, Sendable {
             }
             return time
         }
+    }
+
+    /// `nil` for what is no whole number, or milliseconds by mistake.
+    private static func milliseconds(seconds: String) -> Int64? {
+        guard let number = Int64(seconds), (0..<100_000_000_000).contains(number) else { return nil }
+        return number * 1_000
     }
 }

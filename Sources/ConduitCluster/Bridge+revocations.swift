@@ -16,6 +16,8 @@ extension Bridge {
     private static let owedLimit = 10_000
     /// How often Redis is read again though nothing hints at anything missed, in milliseconds.
     private static let readInterval: Int64 = 600_000
+    /// How soon when that failed, in milliseconds.
+    private static let retryInterval: Int64 = 5_000
 
     /// Revokes; `done` is told whether all others know or will know.
     func revoke(_ revocation: Revocation, _ done: @escaping (Bool) -> Void) {
@@ -104,6 +106,7 @@ extension Bridge {
                 if case .failure(let error) = result, error.code == .server {
                     self.logger.error("Redis doesn't show revocations", metadata: [LogKey.error: "\(error)"])
                 }
+                self.revocationsReadAt = self.now - Self.readInterval + Self.retryInterval
                 return
             }
             var page: [Revocation] = []

@@ -24,7 +24,12 @@ package final class Client {
     /// Unsafe: not checked at run time, as the parser below. Nobody is called back while it is read or replaced.
     @exclusivity(unchecked) private var storedIdentity: Identity
     /// What its requests are checked against beyond its rooms' policies; `nil` for nothing.
-    var grants: ClientGrants?
+    var grants: ClientGrants? {
+        _read { yield unsafe storedGrants }
+        _modify { yield unsafe &storedGrants }
+    }
+    /// Unsafe: as above; every message looks here.
+    @exclusivity(unchecked) private var storedGrants: ClientGrants?
     /// The shard's name for the connection; used again after it is gone.
     let slot: Int32
     /// The socket, for ``DirectSend``; ``ClientTable/noDescriptor`` when all bytes go through the channel.

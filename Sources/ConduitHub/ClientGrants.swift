@@ -39,9 +39,9 @@ final class ClientGrants {
         self.rights = identity.rights
         self.rooms = Set(identity.rooms)
         self.inbox = inbox
-        self.expires =
-            // Any number may stand in a token.
-            identity.expiresAt.map { now + min(max($0, 0), Self.latest) - wallClock } ?? .max / 2
+        // Any number may stand in a token.
+        let end = identity.expiresAt.map { min(max($0, 0), Self.latest) }
+        self.expires = end.map { now + $0 - wallClock } ?? .max / 2
     }
 
     /// Whether the token can run out at all.

@@ -134,7 +134,8 @@ public enum MetricName {
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
-        bytesOut, pendingBytes, dropped, errors, revocations, revocationsDropped, localDelivery, loopLag, handshakes, relayPublished, relayReceived,
+        bytesOut, pendingBytes, dropped, errors, revocations, revocationsDropped, localDelivery, loopLag, handshakes,
+        relayPublished, relayReceived,
         relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed,
         relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions,
         presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, processCPU,

@@ -150,4 +150,39 @@ import Testing
         _ = try harness.connect(identity: Identity(user: UserID("ann")))
         #expect(harness.shards[0].clients.clients.allSatisfy { $0?.grants == nil })
     }
+
+    /// Hooks that never answer, and can't be stopped.
+    @Test func whoNeverAnswersIsNotWaitedForForever() throws {
+        @Sendable func never() async { await unsafe withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in } }
+        var hooks = HubHooks()
+        hooks.refresh = { _, current in
+            await never()
+            return current
+        }
+        hooks.authorize = { _ in
+            await never()
+            return true
+        }
+        let harness = try ShardHarness(hooks: hooks)
+        var ann = identity("ann", nil)
+        ann.rooms = [RoomName(literal: "own")]
+        let client = try harness.connect(identity: ann)
+        try client.send(#"{"type":"refresh","id":1,"data":{"token":"x"}}"#)
+        try client.send(#"{"type":"broadcast","id":2,"data":{"room":"own","type":"x"}}"#)
+        try client.send(#"{"type":"ping","id":3}"#)
+        #expect(try client.events().map(\.type) == ["room_joined"])
+        advance(harness, milliseconds: 9_000)
+        #expect(try client.events().isEmpty)
+        advance(harness, milliseconds: 2_000)
+        let events = try client.events()
+        #expect(Set(events.map(\.code)) == ["unavailable", ""])
+        #expect(events.map(\.type).sorted() == ["error", "error", "pong"])
+        #expect(harness.shards[0].questions.isEmpty)
+        // One that goes away while it waits leaves nothing.
+        try client.send(#"{"type":"join_room","id":4,"data":{"room":"b"}}"#)
+        #expect(harness.shards[0].questions.count == 1)
+        try client.channel.close().wait()
+        harness.turn()
+        #expect(harness.shards[0].questions.isEmpty)
+    }
 }

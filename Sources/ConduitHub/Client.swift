@@ -81,7 +81,7 @@ package final class Client {
     var question: UInt64 = 0
     var refreshing: UInt64 = 0
     /// New tokens that were refused, one after the other.
-    var refusals = 0
+    var refusals: UInt8 = 0
     /// Rooms that the application put it into, which rights don't concern. Kept where tokens can be refreshed.
     var serverRooms: Set<RoomName>?
     /// Made when the first entry is set.

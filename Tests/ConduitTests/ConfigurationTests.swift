@@ -62,6 +62,7 @@ private func problems(
             http.backlog=1024 limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
+            auth.refresh-grace=25s auth.revocation-age=24h \
             rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
             rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
             rooms.default.presence-members=1000 rooms.default.publish=anyone rooms.default.inbox=false \
@@ -92,6 +93,7 @@ private func problems(
         "limits.read-buffer-bytes": ("4096", "0"), "limits.handler-queue": ("1", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
+        "auth.refresh-grace": ("0s", "2h"), "auth.revocation-age": ("48h", "0s"),
         "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),

@@ -112,6 +112,14 @@ struct AdminView: AdminNode {
         return AdminReceipt(unreachable: unreachable)
     }
 
+    func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt {
+        let now = WallClock.milliseconds
+        let age = configuration.hub.revocationAgeMilliseconds
+        let isKept = await bridge.revoke(
+            Revocation(revocation.target, now: now, lastExpiry: revocation.expiresAt, age: age))
+        return AdminReceipt(unreachable: isKept ? [] : ["redis"])
+    }
+
     /// The other nodes all together, while the bus is away.
     private var unreachable: [String] {
         switch bridge.status {

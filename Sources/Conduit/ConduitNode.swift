@@ -1,7 +1,7 @@
 import ConduitAdmin
 import ConduitAuth
 import ConduitCluster
-import ConduitCore
+public import ConduitCore
 public import ConduitGateway
 public import ConduitHub
 import ConduitTelemetry
@@ -97,7 +97,7 @@ public final class ConduitNode: Service {
         }
         let hub = try await Hub.make(
             node: configuration.nodeID, eventLoops: Array(group.makeIterator()), configuration: configuration.hub,
-            router: router, hooks: hooks, logger: logger)
+            router: router, hooks: Admission.hooks(hooks), logger: logger)
         let parts = try await NodeParts.open(
             configuration, hub: hub, group: group, authenticate: authenticate, authenticator: authenticator,
             logger: logger)
@@ -115,6 +115,24 @@ public final class ConduitNode: Service {
             Task { await self.shutdown() }
         }
         if let reason = parts.reason { throw reason }
+    }
+
+    /// Makes the tokens of a user good no more, on every node: connections that came with one are closed with 3500, and new
+    /// ones are refused. Tokens that are issued later are good again, where they say when (`Identity.issuedAt`).
+    ///
+    /// - Parameter lastExpiry: when the last of these tokens runs out, in milliseconds since 1970: as long the node remembers
+    ///   it. `auth.revocation-age` from now when it isn't known.
+    /// - Returns: whether nodes that are out of reach now or start later will know: `false` while Redis is away.
+    @discardableResult
+    public func revoke(_ user: UserID, lastExpiry: Int64? = nil) async -> Bool {
+        await parts.revoke(.user(user), lastExpiry)
+    }
+
+    /// The same for one token, by its id (`jti`, 1 to 255 bytes), whoever has it.
+    @discardableResult
+    public func revoke(tokenID: String, lastExpiry: Int64? = nil) async -> Bool {
+        guard (1...Revocation.maximumTokenIDBytes).contains(tokenID.utf8.count) else { return false }
+        return await parts.revoke(.token(tokenID), lastExpiry)
     }
 
     /// Stops the node: no new clients, every client is closed with 3001, its members leave the rosters, Redis last.

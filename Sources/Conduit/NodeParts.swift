@@ -4,6 +4,7 @@ import ConduitCluster
 import ConduitCore
 import ConduitGateway
 import ConduitHub
+import ConduitTelemetry
 import Logging
 import NIOCore
 import NIOPosix
@@ -67,7 +68,7 @@ final class NodeParts: Sendable {
         let readiness: @Sendable () -> Readiness = { Self.readiness(phase, status) }
         let gateway = Gateway(
             configuration: configuration.gateway, hub: hub, group: group, logger: logger, readiness: readiness,
-            authenticate: authenticate)
+            authenticate: authenticate.map { Admission.checking($0, hub.revocations) })
         let address = "\(configuration.gateway.host):\(configuration.gateway.port)"
         let port: Int
         do {
@@ -125,6 +126,12 @@ final class NodeParts: Sendable {
         case .alone, .connected: return .ready
         case nil, .connecting, .degraded: return .degraded
         }
+    }
+
+    func revoke(_ target: Revocation.Target, _ lastExpiry: Int64?) async -> Bool {
+        let age = configuration.hub.revocationAgeMilliseconds
+        return await bridge.revoke(
+            Revocation(target, now: WallClock.milliseconds, lastExpiry: lastExpiry, age: age))
     }
 
     func waitUntilStopped() async { try? await stopped.futureResult.get() }

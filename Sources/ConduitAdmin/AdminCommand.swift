@@ -62,7 +62,7 @@ struct AdminCommand: Sendable {
     }
 
     /// The members of the one JSON object that the body must be.
-    private static func fields(_ body: ByteBuffer) throws(AdminError) -> [String: JSONToken] {
+    static func fields(_ body: ByteBuffer) throws(AdminError) -> [String: JSONToken] {
         let bytes = body.readableBytesUInt8Span
         guard UTF8Validator.isValid(bytes) else { throw AdminError.badRequest("the body is not UTF-8") }
         var scanner = JSONScanner()

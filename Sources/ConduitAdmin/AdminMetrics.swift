@@ -38,6 +38,8 @@ enum AdminMetrics {
         page.write(MetricName.slowClosed, label: "reason", hub.slowClosed)
         page.write(MetricName.dropped, label: "reason", hub.dropped)
         page.write(MetricName.errors, label: "code", hub.errors)
+        page.write(MetricName.revocations, hub.revocations)
+        page.write(MetricName.revocationsDropped, hub.revocationsDropped)
         page.write(MetricName.localDelivery, hub.localDelivery)
         page.write(MetricName.loopLag, hub.loopLag)
         if let auth = statistics.auth { write(auth, to: &page) }

@@ -19,6 +19,8 @@ package protocol AdminNode: Sendable {
     func publish(_ type: String, _ payload: RawJSON, to target: AdminTarget) async throws(RequestError) -> AdminReceipt
     /// Ends the connections of a user or a client, on whichever node they are.
     func disconnect(_ target: AdminTarget) async throws(RequestError) -> AdminReceipt
+    /// Makes tokens good no more and ends the connections that came with them, on every node.
+    func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt
 }
 
 /// Whom an operator's message is for.

@@ -82,6 +82,9 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
             let command = try AdminCommand(await body(request), for: route)
             return Self.json(
                 AdminJSON.receipt(try await node.disconnect(command.target), countName: "disconnected"))
+        case .revoke:
+            let revocation = try AdminRevocation(await body(request))
+            return Self.json(AdminJSON.receipt(try await node.revoke(revocation), countName: "disconnected"))
         }
     }
 

@@ -13,6 +13,7 @@ enum AdminRoute: Hashable, Sendable {
     case broadcast
     case send
     case disconnect
+    case revoke
 
     var isHealth: Bool { self == .live || self == .ready }
 
@@ -47,6 +48,7 @@ enum AdminRoute: Hashable, Sendable {
         case (1, "broadcast"): return try post(method, .broadcast)
         case (1, "send"): return try post(method, .send)
         case (1, "disconnect"): return try post(method, .disconnect)
+        case (1, "revoke"): return try post(method, .revoke)
         default: throw AdminError.notFound
         }
     }

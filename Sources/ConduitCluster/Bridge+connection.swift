@@ -212,6 +212,8 @@ extension Bridge {
         phase = .asserting
         askEverybody()
         sweepOwnLeftovers()
+        // The channel on which new ones are told is heard by now.
+        readRevocations()
         assertEverything()
     }
 
@@ -259,6 +261,7 @@ extension Bridge {
         toldDegraded = false
         lostAt = nil
         status.value = .connected
+        tellOwedRevocations()
         needsFlush()
     }
 }

@@ -43,6 +43,7 @@ extension Bridge {
             nodeIsDown(gone, reason)
         case .repair(let request): answer(request, for: origin)
         case .audit(let request): answer(request)
+        case .revoke(let revocation): learn([revocation])
         case .repaired, .repairEnd: break
         case .delivered(let request, let count):
             if let finished = sends.answered(request, count: Int(count)) { finish(finished) }

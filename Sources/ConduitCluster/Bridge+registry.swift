@@ -34,6 +34,7 @@ extension Bridge {
         renewIdentity()
         probe()
         writeFigures()
+        readRevocationsAgain()
         let sent = NIODeadline.now()
         evaluate(.heartbeat, keys: [keys.nodes], [.string(node.rawValue)]) { [weak self] result in
             guard let self else { return }
@@ -95,6 +96,7 @@ extension Bridge {
     /// Redis lost what this node had written, or another node has cleaned it up.
     func reassert() {
         guard canAssert, !isLeaving else { return }
+        readRevocations()
         if assertion == nil { assertEverything() }
     }
 

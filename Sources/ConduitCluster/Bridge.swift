@@ -132,6 +132,15 @@ final class Bridge {
     /// Rosters of rooms that this node doesn't follow, being read for those who asked.
     var scans = RosterScans()
 
+    // Revocations.
+    /// Whether what belongs to no room and no user goes over this bridge.
+    var isCommon = true
+    /// Those that were said here and not to the others, who were out of reach.
+    var owedRevocations: [Revocation] = []
+    /// Which reading of those in Redis is under way, and when the last one was complete.
+    var revocationScan: UInt64 = 0
+    var revocationsReadAt: Int64?
+
     // Registry.
     var directory: NodeDirectory
     var figures = NodeFigures()

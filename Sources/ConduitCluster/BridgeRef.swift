@@ -54,7 +54,8 @@ package final class BridgeRef: HubRelay {
                     owedEvents: index == 0 ? owed : OwedEvents(), sends: sends, logger: logger)
             }
             bridges.value = made
-            for bridge in made {
+            for (index, bridge) in made.enumerated() {
+                bridge.isCommon = index == ServerChoice.common
                 bridge.onConflict = { [weak self] in self?.found($0) }
                 if made.count > 1 { bridge.nodeStatistics = { [bridges] in Self.statistics(bridges.value) } }
                 bridge.start()
@@ -159,6 +160,22 @@ package final class BridgeRef: HubRelay {
     /// Ends a connection, on whichever node it is.
     package func disconnect(_ client: ClientID, _ reason: CloseReason = .forceDisconnect) {
         withBridge(ServerChoice.common) { $0.disconnect(.client(client), reason) }
+    }
+
+    /// Makes tokens good no more, on every node, and ends the connections that came with them. Returns when this node holds
+    /// to it, with whether Redis has it too, so that nodes that are out of reach or start later will; a node alone holds to
+    /// it by itself.
+    package func revoke(_ revocation: Revocation) async -> Bool {
+        let done = eventLoop.flatSubmit { [bridges, eventLoop] in
+            let promise = eventLoop.makePromise(of: Bool.self)
+            if let bridge = bridges.value?[ServerChoice.common] {
+                bridge.revoke(revocation) { promise.succeed($0) }
+            } else {
+                promise.succeed(false)
+            }
+            return promise.futureResult
+        }
+        return (try? await done.get()) ?? false
     }
 
     /// Leaves the cluster: what is owed is sent, this node's traces are removed, the links are closed. Call it when the

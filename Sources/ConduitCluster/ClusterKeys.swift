@@ -29,6 +29,9 @@ package struct ClusterKeys: Sendable, Hashable {
     package func holder(of node: NodeID) -> String { "\(prefix):holder:\(node)" }
     /// list with an expiry: what the nodes have answered to an audit, in parts. An extension of the contract.
     package func audit(_ request: UInt64) -> String { "\(prefix):audit:\(request)" }
+    /// zset with an expiry: whose tokens are good no more → until when that is remembered, ms since 1970. An extension
+    /// of the contract.
+    package var revoked: String { prefix + ":revoked" }
     /// stream: a node's figures over time.
     package func series(of node: NodeID) -> String { "\(prefix):series:\(node)" }
     /// stream: what happened in the cluster.

@@ -77,5 +77,32 @@ struct ClusterScript {
             return 0
             """)
 
-    static let all = [members, heartbeat, claim, strikeOff, identify, release, orderedPublish, orderedRead]
+    /// Remembers revocations, each as long as it says; forgets those that have run out, and above a number those that
+    /// would run out first. Returns how many were forgotten before their time.
+    /// KEYS: revoked. ARGV: the number, then member and end (ms since 1970) of each.
+    static let revoke = ClusterScript(
+        name: "revoke",
+        text: """
+            local time = redis.call('TIME')
+            local now = time[1] * 1000 + math.floor(time[2] / 1000)
+            for i = 2, #ARGV, 2 do
+                local old = redis.call('ZSCORE', KEYS[1], ARGV[i])
+                if not old or tonumber(old) < tonumber(ARGV[i + 1]) then
+                    redis.call('ZADD', KEYS[1], ARGV[i + 1], ARGV[i])
+                end
+            end
+            local first = redis.call('ZRANGE', KEYS[1], 0, 499, 'WITHSCORES')
+            for i = 1, #first, 2 do
+                if tonumber(first[i + 1]) < now then redis.call('ZREM', KEYS[1], first[i]) end
+            end
+            local over = redis.call('ZRANGE', KEYS[1], 0, -1 - tonumber(ARGV[1]))
+            for i = 1, #over do redis.call('ZREM', KEYS[1], over[i]) end
+            local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+            if last[2] then
+                redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(1000, tonumber(last[2]) - now)))
+            end
+            return #over
+            """)
+
+    static let all = [members, heartbeat, claim, strikeOff, identify, release, revoke, orderedPublish, orderedRead]
 }

@@ -120,4 +120,5 @@ enum RelayDrop {
     static let orderedUnavailable = "ordered_unavailable"
     static let orderedBusy = "ordered_busy"
     static let orderedRefused = "ordered_refused"
+    static let revocation = "revocation"
 }

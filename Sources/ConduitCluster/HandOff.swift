@@ -90,7 +90,7 @@ struct HandOff {
         case .reply(_, let message), .presenceReply(_, let message), .historyReply(_, let message):
             (message.byteCount, true)
         // Those who are let in at the same time share the bytes of what they missed.
-        case .roomLive, .disconnect, .admit, .refuseJoin: (0, true)
+        case .roomLive, .disconnect, .revoked, .admit, .refuseJoin: (0, true)
         }
     }
 

@@ -6,6 +6,8 @@ package protocol ShardSink: Sendable {
     var shardCount: Int { get }
     /// The least bytes of messages that clients may want compressed; `Int.max` where none does.
     var compressesFrom: Int { get }
+    /// The tokens that are good no more, as the whole node knows them.
+    var revocations: Revocations { get }
     /// Hands a batch over; `done` is called on the shard's loop when it was carried out.
     func perform(_ commands: [ShardCommand], onShard index: Int, done: @escaping @Sendable () -> Void)
     /// Figures of all shards together.

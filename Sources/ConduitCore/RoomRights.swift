@@ -42,6 +42,7 @@ public struct RoomRights: Hashable, Sendable {
         public let rights: Rights
 
         /// A grant.
+        /// Grants rights in the rooms that fit a pattern.
         public init(_ pattern: String, _ rights: Rights) {
             self.pattern = pattern
             self.rights = rights
@@ -60,46 +61,49 @@ public struct RoomRights: Hashable, Sendable {
     public static let none = RoomRights([])
 
     /// Whether all of `rights` are granted for a room.
-    public func allows(_ rights: Rights, in room: RoomName) -> Bool {
+    public func allows(_ rights: Rights, in room: RoomName) -> Bool { granted(in: room).isSuperset(of: rights) }
+
+    /// What is granted for a room. Looks at every pattern: remember the answer where it is asked often.
+    public func granted(in room: RoomName) -> Rights {
         var granted: Rights = []
         for grant in grants where !grant.rights.isSubset(of: granted) {
             if grant.pattern == "*" || Self.matches(grant.pattern.utf8, room.rawValue.utf8) {
                 granted.formUnion(grant.rights)
-                if granted.isSuperset(of: rights) { return true }
             }
         }
-        return granted.isSuperset(of: rights)
+        return granted
     }
 
-    /// Whether a name fits a pattern. Walks back to the last `*` only: no pattern takes more than length × length steps.
+    /// Whether a name fits a pattern. Walks back to the last `*` only, so no pattern takes more than length × length
+    /// steps.
     static func matches(_ pattern: String.UTF8View, _ name: String.UTF8View) -> Bool {
         let (star, escape) = (UInt8(ascii: "*"), UInt8(ascii: "\\"))
-        var (p, n) = (pattern.startIndex, name.startIndex)
+        var (place, position) = (pattern.startIndex, name.startIndex)
         var retry: (pattern: String.Index, name: String.Index)?
         while true {
-            if p < pattern.endIndex, pattern[p] == star {
-                p = pattern.index(after: p)
-                if p == pattern.endIndex { return true }
-                retry = (p, n)
+            if place < pattern.endIndex, pattern[place] == star {
+                place = pattern.index(after: place)
+                if place == pattern.endIndex { return true }
+                retry = (place, position)
                 continue
             }
-            if n == name.endIndex {
-                if p == pattern.endIndex { return true }
-            } else if p < pattern.endIndex {
-                var literal = p
-                if pattern[p] == escape, pattern.index(after: p) < pattern.endIndex {
-                    literal = pattern.index(after: p)
+            if position == name.endIndex {
+                if place == pattern.endIndex { return true }
+            } else if place < pattern.endIndex {
+                var literal = place
+                if pattern[place] == escape, pattern.index(after: place) < pattern.endIndex {
+                    literal = pattern.index(after: place)
                 }
-                if pattern[literal] == name[n] {
-                    p = pattern.index(after: literal)
-                    n = name.index(after: n)
+                if pattern[literal] == name[position] {
+                    place = pattern.index(after: literal)
+                    position = name.index(after: position)
                     continue
                 }
             }
             guard let back = retry, back.name < name.endIndex else { return false }
             let next = name.index(after: back.name)
             retry = (back.pattern, next)
-            (p, n) = (back.pattern, next)
+            (place, position) = (back.pattern, next)
         }
     }
 }

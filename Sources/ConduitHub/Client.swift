@@ -16,7 +16,20 @@ package final class Client {
     }
 
     let id: ClientID
-    let identity: Identity
+    /// Who it is; replaced by `refresh`, which keeps the user.
+    var identity: Identity {
+        _read { yield unsafe storedIdentity }
+        _modify { yield unsafe &storedIdentity }
+    }
+    /// Unsafe: not checked at run time, as the parser below. Nobody is called back while it is read or replaced.
+    @exclusivity(unchecked) private var storedIdentity: Identity
+    /// What its requests are checked against beyond its rooms' policies; `nil` for nothing.
+    var grants: ClientGrants? {
+        _read { yield unsafe storedGrants }
+        _modify { yield unsafe &storedGrants }
+    }
+    /// Unsafe: as above; every message looks here.
+    @exclusivity(unchecked) private var storedGrants: ClientGrants?
     /// The shard's name for the connection; used again after it is gone.
     let slot: Int32
     /// The window of messages that are compressed for it, as a power of two; 0 when none are.
@@ -66,6 +79,13 @@ package final class Client {
     var asksPresence = false
     /// Whether a `history` request of it is under way.
     var asksHistory = false
+    /// What was asked of the application on its behalf and is not answered: a right, a new token; 0 for nothing.
+    var question: UInt64 = 0
+    var refreshing: UInt64 = 0
+    /// New tokens that were refused, one after the other.
+    var refusals: UInt8 = 0
+    /// Rooms that the application put it into, which rights don't concern. Kept where tokens can be refreshed.
+    var serverRooms: Set<RoomName>?
     /// Made when the first entry is set.
     var metadata: [String: String]?
     /// Made when the first message for a custom handler comes.
@@ -90,7 +110,7 @@ package final class Client {
         firstPing: Int64
     ) {
         self.id = id
-        self.identity = identity
+        unsafe self.storedIdentity = identity
         self.slot = slot
         self.windowBits = windowBits
         self.shard = shard
@@ -109,7 +129,14 @@ package final class Client {
     func nextDue(_ configuration: HubConfiguration) -> Int64 {
         var due = min(nextPing, lastSeen + Int64(configuration.idleTimeoutMilliseconds))
         if let unfinishedSince { due = min(due, unfinishedSince + Int64(configuration.readTimeoutMilliseconds)) }
+        if let end = end(configuration) { due = min(due, end) }
         return due
+    }
+
+    /// When it is closed because its token has run out (monotonic, ms); `nil` when it can't.
+    func end(_ configuration: HubConfiguration) -> Int64? {
+        guard let grants, grants.canExpire else { return nil }
+        return grants.expires + Int64(configuration.refreshGraceMilliseconds)
     }
 
     var isOpen: Bool {

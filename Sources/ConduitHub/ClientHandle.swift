@@ -54,6 +54,11 @@ public struct ClientHandle: Sendable {
         await shard.query { $0.info(of: id) } ?? nil
     }
 
+    /// Who it is now: another one after `refresh`, of the same user. `nil` when it is gone.
+    public func identity() async -> Identity? {
+        await shard.query { $0.client(id)?.identity } ?? nil
+    }
+
     /// Whether the connection is open.
     public func isConnected() async -> Bool { await shard.query { $0.client(id) != nil } ?? false }
 

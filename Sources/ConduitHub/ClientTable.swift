@@ -14,6 +14,8 @@ struct ClientTable {
     var descriptors: ContiguousArray<Int32> = []
     /// When each client's times are to be looked at (monotonic, ms).
     private var dueTimes: ContiguousArray<Int64> = []
+    /// Hashes of the ids of their tokens; 0 for none.
+    private var tokens: ContiguousArray<Int> = []
     private var free: ContiguousArray<Int32> = []
     private var slots: [ClientID: Int32] = [:]
 
@@ -43,6 +45,7 @@ struct ClientTable {
         clients.append(nil)
         descriptors.append(Self.noDescriptor)
         dueTimes.append(Self.never)
+        tokens.append(0)
         return Int32(clients.count - 1)
     }
 
@@ -51,6 +54,7 @@ struct ClientTable {
         clients[Int(client.slot)] = client
         dueTimes[Int(client.slot)] = due
         slots[client.id] = client.slot
+        noteToken(of: client)
     }
 
     mutating func remove(_ client: Client) {
@@ -58,7 +62,27 @@ struct ClientTable {
         clients[Int(client.slot)] = nil
         descriptors[Int(client.slot)] = Self.noDescriptor
         dueTimes[Int(client.slot)] = Self.never
+        tokens[Int(client.slot)] = 0
         free.append(client.slot)
+    }
+
+    // MARK: Tokens
+
+    /// A client has come, or has another token.
+    mutating func noteToken(of client: Client) {
+        tokens[Int(client.slot)] = client.identity.tokenID.map(Self.mark) ?? 0
+    }
+
+    /// The clients whose token has an id.
+    func clients(withToken id: String) -> [Client] {
+        let mark = Self.mark(id)
+        return tokens.indices.compactMap { tokens[$0] == mark ? clients[$0] : nil }
+            .filter { $0.identity.tokenID == id }
+    }
+
+    private static func mark(_ id: String) -> Int {
+        let hash = id.hashValue
+        return hash == 0 ? 1 : hash
     }
 
     // MARK: Times

@@ -13,11 +13,14 @@ public final class Hub: Sendable {
     public let node: NodeID
     /// What the shards were made with.
     package let configuration: HubConfiguration
+    /// The tokens that are good no more.
+    package let revocations: Revocations
     private let shards: [ShardRef]
 
-    private init(node: NodeID, configuration: HubConfiguration, shards: [ShardRef]) {
+    private init(node: NodeID, configuration: HubConfiguration, shards: [ShardRef], revocations: Revocations) {
         self.node = node
         self.configuration = configuration
+        self.revocations = revocations
         self.shards = shards
     }
 
@@ -27,6 +30,7 @@ public final class Hub: Sendable {
         router: MessageRouter = MessageRouter(), hooks: HubHooks = HubHooks(), relay: any HubRelay = NoRelay(),
         logger: Logger
     ) async throws -> Hub {
+        let revocations = Revocations()
         var shards: [ShardRef] = []
         let pendingTotal = PendingTotal(shards: eventLoops.count)
         for (index, loop) in eventLoops.enumerated() {
@@ -34,7 +38,8 @@ public final class Hub: Sendable {
                 ShardRef(
                     Shard(
                         index: index, node: node, eventLoop: loop, configuration: configuration, router: router,
-                        hooks: hooks, relay: relay, pendingTotal: pendingTotal, logger: logger))
+                        hooks: hooks, relay: relay, revocations: revocations, pendingTotal: pendingTotal,
+                        logger: logger))
             }
             shards.append(try await shard.get())
         }
@@ -42,7 +47,7 @@ public final class Hub: Sendable {
         for shard in all {
             try await shard.eventLoop.submit { shard.loopBound.start(neighbours: all) }.get()
         }
-        return Hub(node: node, configuration: configuration, shards: all)
+        return Hub(node: node, configuration: configuration, shards: all, revocations: revocations)
     }
 
     /// Sets the way to the other nodes. Call before the first client is admitted.
@@ -206,6 +211,7 @@ public final class Hub: Sendable {
         }
         sum.rooms = rooms.count
         sum.users = users.count
+        (sum.revocations, sum.revocationsDropped) = revocations.figures
         return sum
     }
 

@@ -47,6 +47,10 @@ public struct HubConfiguration: Sendable {
     public var handlerQueue = 64
     /// Most entries of a client's metadata.
     public var metadataEntries = 64
+    /// A client whose token has run out has this long to bring another one, then it is closed with 3005, in milliseconds.
+    public var refreshGraceMilliseconds = 25_000
+    /// How long a revocation is remembered that doesn't say how long, in milliseconds: at least as long as tokens live.
+    public var revocationAgeMilliseconds: Int64 = 86_400_000
 
     /// The defaults.
     public init() {}

@@ -6,12 +6,20 @@ public struct HubHooks: Sendable {
     public var onConnect: (@Sendable (ClientHandle) -> Void)?
     /// A client is gone, and why.
     public var onDisconnect: (@Sendable (ClientHandle, CloseReason) -> Void)?
-    /// Takes a new token of a connected client (`refresh`) and says who it is now. Thrown errors refuse the token; `nil`
-    /// (the hook) means that connections have no tokens.
+    /// Takes a new token of a connected client (`refresh`) and says who it is now: the same user, or the token is refused.
+    ///
+    /// A thrown ``RequestError`` is answered as it is; `unavailable`, `internal` and `rate_limited` say that nobody could
+    /// tell. Any other error refuses the token. An answer that takes longer than ten seconds is not waited for, and the
+    /// task is cancelled. `nil` (the hook) means that connections have no tokens.
     public var refresh: (@Sendable (_ token: String, _ current: Identity) async throws -> Identity)?
-    /// Asks somebody else whether a client may join or publish to a room, where the namespace says that it is to be
-    /// asked. A thrown error means that nobody could tell.
+    /// Asks somebody else whether a client may join or publish to a room, after its own rights have let it: ``authorizes``
+    /// says which of the two. A thrown error, or ten seconds without an answer, means that nobody could tell.
+    ///
+    /// The client waits meanwhile, unread. What was said of publishing is kept for this client and room: a yes until it
+    /// leaves or refreshes its token, a no for ten seconds at most.
     public var authorize: (@Sendable (AuthorizationQuestion) async throws -> Bool)?
+    /// What ``authorize`` is asked.
+    public var authorizes: Set<AuthorizationQuestion.Action> = [.join, .publish]
 
     /// No hooks.
     public init() {}
@@ -21,7 +29,9 @@ public struct HubHooks: Sendable {
 public struct AuthorizationQuestion: Sendable {
     /// What a client wants to do.
     public enum Action: String, Sendable, CaseIterable {
+        /// Be in a room.
         case join
+        /// Send to a room.
         case publish
     }
 

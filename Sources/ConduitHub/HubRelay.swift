@@ -132,6 +132,8 @@ package enum ShardCommand: Sendable {
     case roomLive(RoomName)
     /// End connections.
     case disconnect(SendTarget, CloseReason)
+    /// End the connections whose token was revoked; `nil` for all revocations that the node knows.
+    case revoked(Revocation?)
 }
 
 extension ShardCommand {

@@ -52,6 +52,10 @@ public struct HubStatistics: Sendable {
     public var slowClosed: [String: UInt64] = ["node_pending": 0, "pending_bytes": 0, "write_timeout": 0]
     /// Connections that ended, by the number of their close reason.
     public var closed: [UInt16: UInt64] = [:]
+    /// Revocations of tokens that this node knows. Filled by ``Hub/statistics()``.
+    public var revocations = 0
+    /// Revocations that it has forgotten before their time, because there were too many.
+    public var revocationsDropped: UInt64 = 0
     /// `error` events, by code.
     public var errors: [String: UInt64] = [:]
     /// From the read of a message to the write to its last local recipient, per message.

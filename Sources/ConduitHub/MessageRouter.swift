@@ -36,6 +36,8 @@ public struct MessageRouter: Sendable {
 public struct MessageRequest: Sendable {
     /// Who sent it.
     public let client: ClientHandle
+    /// As whom: what its token said when the message came.
+    public let identity: Identity
     /// Its type.
     public let type: String
     /// Its data, as the client wrote it; `null` when it had none.

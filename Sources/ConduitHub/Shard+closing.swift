@@ -64,6 +64,7 @@ extension Shard {
         statistics.loopLag.record(microseconds: max(0, eventLoop.now.microseconds - expectedSweep))
         startSweeping()
         sweepAwaited(now)
+        sweepQuestions(now)
         let part = (clients.slotCount + Self.sweepParts - 1) / Self.sweepParts
         for _ in 0..<part {
             if sweepPosition >= clients.slotCount { sweepPosition = 0 }
@@ -80,6 +81,10 @@ extension Shard {
         if case .closing(let deadline) = client.state {
             if now >= deadline { context.close(promise: nil) }
             return max(deadline, now + Self.blockedInterval)
+        }
+        if hasEnded(client, now) {
+            close(client, .tokenExpired)
+            return now + Self.closeGrace
         }
         if now - client.lastSeen >= Int64(configuration.idleTimeoutMilliseconds) {
             close(client, .noPong)

@@ -101,6 +101,7 @@ extension Shard {
             case .roomLive(let room): confirmed(room)
             case .disconnect(let target, let reason):
                 forEachSlot(of: target) { if let client = clients[$0] { close(client, reason) } }
+            case .revoked(let revocation): closeRevoked(revocation)
             }
         }
     }

@@ -12,7 +12,8 @@ extension Shard {
             throw RequestError(.unknownType, "no handler for this type")
         }
         let request = MessageRequest(
-            client: handle(of: client), type: type, data: RawJSON(validated: command.dataJSON.detached))
+            client: handle(of: client), identity: client.identity, type: type,
+            data: RawJSON(validated: command.dataJSON.detached))
         let job = HandlerQueue.Job(handler: handler, request: request, requestID: command.id?.detached)
         var queue =
             client.handlerQueue.take()

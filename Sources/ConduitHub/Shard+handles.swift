@@ -7,13 +7,21 @@ import NIOCore
 extension Shard {
     func joinRoom(_ room: RoomName, client id: ClientID) -> RoomTable.JoinResult? {
         guard let client = client(id), client.isOpen else { return nil }
+        let result = joinByServer(room, client)
+        if result == .joined, hooks.refresh != nil { noteServerRoom(room, client) }
+        return result
+    }
+
+    /// Puts a client into a room, whatever its rights, and tells it.
+    func joinByServer(_ room: RoomName, _ client: Client) -> RoomTable.JoinResult {
+        let observes = observes(room, client)
         if hasPolicies, configuration.rooms[room].mode == .ordered {
-            let isPending = pendingJoins[PendingJoin(client: id, room: room)] != nil
+            let isPending = pendingJoins[PendingJoin(client: client.id, room: room)] != nil
             if isPending || rooms.contains(client.slot, in: room) { return .alreadyMember }
-            joinOrdered(room, client, recover: nil, observes: client.identity.knowsAllEvents, info: [], nil)
+            joinOrdered(room, client, recover: nil, observes: observes, info: [], nil)
             return .joined
         }
-        let result = join(room, client, observes: client.identity.knowsAllEvents, info: [])
+        let result = join(room, client, observes: observes, info: [])
         if result == .joined {
             if isAwaited(room) {
                 hold(client, until: room, nil)

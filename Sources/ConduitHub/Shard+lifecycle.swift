@@ -77,6 +77,7 @@ extension Shard {
         if let number = rooms.number(of: room) { outbox.emptied(number) }
         for slot in rooms.delete(room) {
             guard let client = clients[slot] else { continue }
+            forgetMembership(of: client, in: room)
             tellBridge(.left(room: room, client: client.id, reason: .left))
             queue(EventEncoder.roomLeft(room, id: nil).frame, for: client)
         }

@@ -67,6 +67,7 @@ extension Shard {
             throw RequestError(.badRequest, "this room keeps no history")
         }
         try checkInbox(request.room, client)
+        try checkHistory(request.room, client)
         guard client.identity.mayPublishWithoutJoining || rooms.contains(client.slot, in: request.room) else {
             throw RequestError(.notInRoom, "join the room to read its history")
         }
@@ -113,10 +114,8 @@ extension Shard {
             let joined = EventEncoder.roomJoined(
                 room, epoch: admission.epoch, offset: admission.offset, recovered: false, reason: nil, id: request)
             queue(joined.frame, for: client)
-        case .tooManyRooms:
-            let limit = "a client may be in \(configuration.roomsPerClient) rooms at most"
-            abandon(room, client, RequestError(.limitExceeded, limit), request)
-        case .roomFull: abandon(room, client, RequestError(.limitExceeded, "the room is full"), request)
+        case .tooManyRooms: abandon(room, client, tooManyRooms, request)
+        case .roomFull: abandon(room, client, Self.roomFull, request)
         }
     }
 

@@ -35,6 +35,7 @@ extension Shard {
 
     /// What isn't said with every message: it may keep the request's bytes.
     private func handle(_ command: Command, from client: Client) throws(RequestError) {
+        if let grants = client.grants, Self.needsToken(command.kind) { try checkTime(grants) }
         switch command.kind {
         // Those are done in place.
         case .ping, .pong, .echo, .broadcast: break
@@ -44,7 +45,7 @@ extension Shard {
         case .send: try send(command, client)
         case .presence: try presence(command, client)
         case .history: try history(command, client)
-        case .refresh: throw RequestError(.badRequest, "this connection has no token that expires")
+        case .refresh: try refresh(command, client)
         case .custom: try custom(command, client)
         }
     }
@@ -54,22 +55,37 @@ extension Shard {
     private func joinRoom(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.joinRoom()
         try checkName(of: request.room)
-        let observes = request.presence || client.identity.knowsAllEvents
+        let observes = try checkJoin(request, client)
+        let id = command.id
+        if asksToJoin, mustAsk(request.room, client) {
+            return ask(.join, request.room, client, for: .join(request, observes: observes, id?.detached))
+        }
+        try joinRoom(request, client, observes: observes, id)
+    }
+
+    /// What is left when nobody has anything against it.
+    func joinRoom(
+        _ request: JoinRoomRequest, _ client: Client, observes: Bool, _ id: RequestID?
+    ) throws(RequestError) {
         if hasPolicies, configuration.rooms[request.room].mode == .ordered {
             try checkInbox(request.room, client)
             return joinOrdered(
-                request.room, client, recover: request.recover, observes: observes, info: request.info,
-                command.id?.detached)
+                request.room, client, recover: request.recover, observes: observes, info: request.info, id?.detached)
         }
         switch join(request.room, client, observes: observes, info: request.info) {
         case .joined, .alreadyMember: break
-        case .tooManyRooms:
-            throw RequestError(.limitExceeded, "a client may be in \(configuration.roomsPerClient) rooms at most")
-        case .roomFull: throw RequestError(.limitExceeded, "the room is full")
+        case .tooManyRooms: throw tooManyRooms
+        case .roomFull: throw Self.roomFull
         }
-        if isAwaited(request.room) { return hold(client, until: request.room, command.id?.detached) }
-        queue(EventEncoder.roomJoined(request.room, id: command.id).frame, for: client)
+        if isAwaited(request.room) { return hold(client, until: request.room, id?.detached) }
+        queue(EventEncoder.roomJoined(request.room, id: id).frame, for: client)
     }
+
+    var tooManyRooms: RequestError {
+        RequestError(.limitExceeded, "a client may be in \(configuration.roomsPerClient) rooms at most")
+    }
+
+    static let roomFull = RequestError(.limitExceeded, "the room is full")
 
     private func leaveRoom(_ command: Command, _ client: Client) throws(RequestError) {
         let room = try command.leaveRoom()
@@ -103,6 +119,7 @@ extension Shard {
     func leave(_ room: RoomName, _ client: Client) -> Bool {
         guard let number = rooms.number(of: room), rooms.contains(client.slot, at: number) else { return false }
         outbox.left(client.slot, room: number, isEmpty: rooms.members(at: number).count == 1)
+        forgetMembership(of: client, in: room)
         return rooms.leave(room, client: client.slot)
     }
 
@@ -113,6 +130,7 @@ extension Shard {
         if request.isForRoom {
             if try broadcast(request, command, bytes, client) { return }
         } else {
+            if let grants = client.grants { try checkTime(grants) }
             guard client.identity.mayBroadcastToEverybody else {
                 throw RequestError(.permissionDenied, "broadcasting to everybody is not granted")
             }
@@ -122,7 +140,7 @@ extension Shard {
         if command.hasID { answer(client) { EventEncoder.writeAck(of: command, in: bytes, into: &$0) } }
     }
 
-    /// Returns whether the bridge answers.
+    /// Returns whether the answer comes from elsewhere: from the bridge, or when somebody has said that it may.
     private func broadcast(
         _ request: BroadcastTokens, _ command: CommandTokens, _ bytes: Span<UInt8>, _ client: Client
     ) throws(RequestError) -> Bool {
@@ -135,6 +153,7 @@ extension Shard {
             number = rooms.number(of: room)
             if number == nil {
                 guard client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
+                if let grants = client.grants, try !mayPublish(to: room, grants, client, bytes) { return true }
                 if hasPolicies, try isOrdered(configuration.rooms[room], isMember: false) {
                     publishOrdered(request, bytes, room, client, command.id(in: bytes))
                     return true
@@ -146,6 +165,7 @@ extension Shard {
         }
         guard let number else { return false }
         var withKey = false
+        if let grants = client.grants, try !mayPublish(toRoomAt: number, grants, client, bytes) { return true }
         if hasPolicies, let policy = rooms.policy(at: number) {
             let isMember = rooms.contains(client.slot, at: number)
             guard isMember || client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
@@ -185,6 +205,7 @@ extension Shard {
     private func presence(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.presence()
         try checkName(of: request.room)
+        try checkPresence(request.room, client)
         guard !client.asksPresence else {
             throw RequestError(.rateLimited, "one presence request at a time: wait for the answer to the last one")
         }

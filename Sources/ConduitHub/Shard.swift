@@ -47,6 +47,15 @@ package final class Shard {
     /// Rooms whose joins wait for the other nodes' messages.
     var awaitedRooms: [RoomName: AwaitedRoom] = [:]
 
+    /// The tokens that are good no more; shared with all of the node.
+    let revocations: Revocations
+    /// Whether somebody else is asked about joining and publishing.
+    let asksToJoin: Bool
+    let asksToPublish: Bool
+    /// What was asked of the application and is not answered.
+    var questions: [UInt64: PendingQuestion] = [:]
+    var questionNumber: UInt64 = 0
+
     var outbox: Outbox {
         _read { yield unsafe storedOutbox }
         _modify { yield unsafe &storedOutbox }
@@ -114,7 +123,8 @@ package final class Shard {
 
     init(
         index: Int, node: NodeID, eventLoop: any EventLoop, configuration: HubConfiguration, router: MessageRouter,
-        hooks: HubHooks, relay: any HubRelay, pendingTotal: PendingTotal = PendingTotal(shards: 1), logger: Logger
+        hooks: HubHooks, relay: any HubRelay, revocations: Revocations = Revocations(),
+        pendingTotal: PendingTotal = PendingTotal(shards: 1), logger: Logger
     ) {
         self.index = index
         self.node = node
@@ -123,6 +133,9 @@ package final class Shard {
         self.router = router
         self.hooks = hooks
         self.relay = relay
+        self.revocations = revocations
+        self.asksToJoin = hooks.authorize != nil && hooks.authorizes.contains(.join)
+        self.asksToPublish = hooks.authorize != nil && hooks.authorizes.contains(.publish)
         self.logger = logger
         self.slowRules = SlowRules(configuration.rooms)
         self.pendingTotal = pendingTotal
@@ -163,6 +176,7 @@ package final class Shard {
             windowBits: compressor == nil ? 0 : deflate?.serverWindowBits ?? 0, shard: self, now: now,
             wallClock: WallClock.milliseconds,
             firstPing: now + Int64.random(in: (interval + 1) / 2...max(interval, 1), using: &generator))
+        client.grants = grants(of: identity)
         clients.insert(client, due: client.nextDue(configuration))
         outbox.arrived(client.slot, windowBits: client.windowBits)
         if let user = identity.user { users[user, default: []].insert(client.slot) }
@@ -184,6 +198,9 @@ package final class Shard {
         }
         client.observer = observer
         if let onConnect = hooks.onConnect { onConnect(handle(of: client)) }
+        // Revoked while its handshake was under way.
+        if revocations.isRevoked(identity) { close(client, .invalidToken) }
+        if !identity.rooms.isEmpty { joinOwnRooms(client) }
         // Behind the handshake's answer, which is written when this returns.
         if let leftover, leftover.readableBytes > 0 {
             client.heldBytes = leftover
@@ -202,6 +219,7 @@ package final class Shard {
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }
         if client.heldBytes != nil { drop("unread") }
+        abandonQuestions(of: client)
         clients.remove(client)
         client.state = .closed
         statistics.clients -= 1

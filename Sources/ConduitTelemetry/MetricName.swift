@@ -62,6 +62,12 @@ public enum MetricName {
         "conduit_dropped_total", .counter, "Messages that were not delivered, by reason.")
     /// Error replies.
     public static let errors = Metric("conduit_errors_total", .counter, "Error events sent to clients, by code.")
+    /// Tokens that are good no more.
+    public static let revocations = Metric(
+        "conduit_revocations", .gauge, "Revocations of users and tokens that the node holds to.")
+    /// Revocations that there was no room for.
+    public static let revocationsDropped = Metric(
+        "conduit_revocations_dropped_total", .counter, "Revocations forgotten before their time, for want of room.")
     /// Time of a local delivery.
     public static let localDelivery = Metric(
         "conduit_local_delivery_seconds", .histogram,
@@ -196,9 +202,9 @@ public enum MetricName {
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes, largestPendingBytes,
-        stalledClients, slowClosed, dropped, errors, localDelivery, loopLag,
-        handshakes, connectionsRefused, unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit,
-        memoryOver, relayPublished, relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected,
+        stalledClients, slowClosed, dropped, errors, revocations, revocationsDropped, localDelivery, loopLag, handshakes,
+        connectionsRefused, unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit, memoryOver,
+        relayPublished, relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected,
         relayArrived, relayEchoed, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency,
         subscriptions, presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes,
         authentications, keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker,

@@ -102,7 +102,9 @@ package enum PresenceNews: Sendable, Hashable {
 /// for 6 (give me what I missed) see ``RepairRequest``,
 /// for 7 (a part of it) see ``RepairedMessage``,
 /// for 8 (that was all) see ``RepairEnd``,
-/// for 9 (tell your counts) see ``AuditRequest``.
+/// for 9 (tell your counts) see ``AuditRequest``,
+/// for 10 (tokens are revoked) 8 bytes since when and 8 bytes until when, in ms since 1970, 1 byte target (1 user,
+/// 2 token), 1 byte length and the user or the token's id.
 package enum ControlMessage: Sendable, Hashable {
     /// Why a node is down.
     package enum DownReason: UInt8, Sendable, Hashable {
@@ -125,6 +127,7 @@ package enum ControlMessage: Sendable, Hashable {
     case repaired(RepairedMessage)
     case repairEnd(RepairEnd)
     case audit(AuditRequest)
+    case revoke(Revocation)
 
     /// Reads an entry; `nil` for anything malformed.
     package init?(_ entry: ByteBuffer) {
@@ -166,9 +169,25 @@ package enum ControlMessage: Sendable, Hashable {
         case 9:
             guard let request = AuditRequest(&buffer) else { return nil }
             self = .audit(request)
+        case 10:
+            guard let revocation = Self.revocation(&buffer) else { return nil }
+            self = .revoke(revocation)
         default: return nil
         }
         guard buffer.readableBytes == 0 else { return nil }
+    }
+
+    private static func revocation(_ buffer: inout ByteBuffer) -> Revocation? {
+        guard let revokedAt = buffer.readInteger(as: Int64.self), let expiresAt = buffer.readInteger(as: Int64.self),
+            let kind = buffer.readInteger(as: UInt8.self), let name = buffer.readShortText()
+        else { return nil }
+        switch kind {
+        case 1:
+            guard let user = UserID(name) else { return nil }
+            return Revocation(.user(user), revokedAt: revokedAt, expiresAt: expiresAt)
+        case 2 where !name.isEmpty: return Revocation(.token(name), revokedAt: revokedAt, expiresAt: expiresAt)
+        default: return nil
+        }
     }
 
     /// Writes the entry.
@@ -207,6 +226,18 @@ package enum ControlMessage: Sendable, Hashable {
         case .audit(let request):
             buffer.writeInteger(9 as UInt8)
             request.write(to: &buffer)
+        case .revoke(let revocation):
+            buffer.writeInteger(10 as UInt8)
+            buffer.writeInteger(revocation.revokedAt)
+            buffer.writeInteger(revocation.expiresAt)
+            switch revocation.target {
+            case .user(let user):
+                buffer.writeInteger(1 as UInt8)
+                buffer.writeShortText(user.rawValue)
+            case .token(let id):
+                buffer.writeInteger(2 as UInt8)
+                buffer.writeShortText(id)
+            }
         }
     }
 }

@@ -56,6 +56,11 @@ private final class FakeNode: AdminNode {
         return state.withLock { $0.receipt }
     }
 
+    func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt {
+        try note("revoke \(revocation.target) \(revocation.expiresAt.map { "\($0)" } ?? "-")")
+        return state.withLock { $0.receipt }
+    }
+
     private func note(_ call: String) throws(RequestError) {
         let error = state.withLock { state in
             state.calls.append(call)
@@ -233,13 +238,19 @@ private func request(
         ("send", #"{"client":"n.abc","type":"t","payload":null}"#, "publish t null client(n.abc)"),
         ("disconnect", #"{"user":"u"}"#, "disconnect user(u)"),
         ("disconnect", #"{"client":"n.abc"}"#, "disconnect client(n.abc)"),
+        ("revoke", #"{"user":"u"}"#, "revoke user(u) -"),
+        ("revoke", #"{"token_id":"t","expires_at":9999999999}"#, #"revoke token("t") 9999999999000"#),
+        (
+            "revoke", #"{"token_id":"t","expires_at":"2999-01-02T03:04:05.678Z"}"#,
+            #"revoke token("t") 32472241445678"#
+        ),
     ])
     func commandsReachTheNode(path: String, body: String, call: String) async throws {
         try await withAdmin { node, port in
             node.set { $0.receipt = AdminReceipt(count: 2, unreachable: ["redis"]) }
             let answer = try await request(port, "POST", "/api/v1/\(path)", body: body)
             #expect(answer.status == 200)
-            let name = path == "disconnect" ? "disconnected" : "delivered_to"
+            let name = path == "disconnect" || path == "revoke" ? "disconnected" : "delivered_to"
             #expect(answer.body == "{\"ok\":true,\"\(name)\":2,\"unreachable\":[\"redis\"]}\n")
             #expect(node.calls == [call])
         }
@@ -257,6 +268,11 @@ private func request(
         ("broadcast", "{\"type\":7}", "bad_request"), ("send", "{\"type\":\"t\"}", "bad_request"),
         ("send", "{\"user\":\"u\",\"client\":\"n.a\",\"type\":\"t\"}", "bad_request"),
         ("send", "{\"client\":\"x\",\"type\":\"t\"}", "bad_request"), ("disconnect", "{}", "bad_request"),
+        ("revoke", "{}", "bad_request"),
+        ("revoke", "{\"user\":\"u\",\"token_id\":\"t\"}", "bad_request"),
+        ("revoke", "{\"user\":\"u\",\"expires_at\":1}", "bad_request"),
+        ("revoke", "{\"user\":\"u\",\"expires_at\":32472241445678}", "bad_request"),
+        ("revoke", "{\"token_id\":\"\"}", "bad_request"), ("revoke", "{\"usr\":\"u\"}", "bad_request"),
         ("disconnect", "{\"user\":\"u\\u0000\"}", "bad_request"), ("disconnect", "{\"user\":\"u\"} x", "bad_request"),
     ])
     func badCommandsAreRefusedBeforeTheNode(path: String, body: String, code: String) async throws {

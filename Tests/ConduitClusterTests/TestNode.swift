@@ -13,7 +13,7 @@ import Synchronization
 struct Received: Sendable, Equatable {
     enum Kind: Sendable, Equatable {
         case room(RoomName), observers(RoomName), all, send(SendTarget), reply(ClientID), live(RoomName)
-        case disconnect(SendTarget, UInt16)
+        case disconnect(SendTarget, UInt16), revoked(Revocation?)
         /// Into an ordered room; what is replayed follows as ``replay(_:_:)``.
         case admitted(ClientID, RoomName), replay(ClientID, RoomName), refused(ClientID, RoomName)
     }
@@ -36,6 +36,7 @@ final class RecordingSink: ShardSink {
     }
 
     let shardCount: Int
+    let revocations = Revocations()
     private let state = Mutex(State())
 
     init(shardCount: Int = 2) { self.shardCount = shardCount }
@@ -86,6 +87,7 @@ final class RecordingSink: ShardSink {
                     case .refuseJoin(let client, let room, _, _): (.refused(client, room), nil)
                     case .roomLive(let room): (.live(room), nil)
                     case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
+                    case .revoked(let revocation): (.revoked(revocation), nil)
                     }
                 if case .send(let target, _, let token?) = command {
                     reports.append(.delivered(token: token, count: state.connections[target]?[index] ?? 0))

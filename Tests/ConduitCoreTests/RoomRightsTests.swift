@@ -17,7 +17,9 @@ struct RoomRightsTests {
         let both = try #require(RoomName("ab"))
         #expect(rights.allows([.join, .publish], in: both))
         #expect(!rights.allows(.history, in: both))
-        #expect(!rights.allows(.publish, in: try #require(RoomName("ac"))))
+        let other = try #require(RoomName("ac"))
+        #expect(!rights.allows(.publish, in: other))
+        #expect(rights.granted(in: other) == .join)
     }
 
     @Test func aLongPatternEndsSoon() throws {

@@ -77,6 +77,7 @@ private func problems(
             compression.enabled=false compression.threshold=1024 compression.level=1 \
             compression.window-bits=15 compression.max-ratio=200 \
             heartbeat.ping-interval=30s heartbeat.timeout=60s heartbeat.write-timeout=10s heartbeat.read-timeout=30s \
+            auth.refresh-grace=25s auth.revocation-age=24h \
             rooms.default.mode=fast rooms.default.history-size=1000 rooms.default.history-age=1h \
             rooms.default.recover-limit=1000 rooms.default.presence=full rooms.default.presence-grace=0ms \
             rooms.default.presence-members=1000 rooms.default.publish=anyone \
@@ -122,6 +123,7 @@ private func problems(
         "compression.window-bits": ("9", "8"), "compression.max-ratio": ("1032", "0"),
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
+        "auth.refresh-grace": ("0s", "2h"), "auth.revocation-age": ("48h", "0s"),
         "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),

@@ -109,6 +109,7 @@ import Testing
         try await eventually("the user is heard of") {
             try await ann.request("send", #"{"user":"bob","type":"note","payload":1}"#).int("delivered_to") == 1
         }
+        #expect(await first.revoke(tokenID: "stolen"))
         let table = try await Program.run("cluster", environment: stage.settings)
         #expect(table.status == 0 && table.output.contains("first") && table.output.contains("second"), "\(table)")
         let audit = try await Program.run("audit", environment: stage.settings)

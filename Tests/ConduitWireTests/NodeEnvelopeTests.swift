@@ -188,6 +188,8 @@ import Testing
             .hello, .helloAnswer, .nodeDown(node, .lost), .nodeDown(node, .shutdown),
             .delivered(request: 9, count: .max), .disconnect(.user(user), code: 3503),
             .disconnect(.client(client), code: 3000),
+            .revoke(Revocation(.user(user), revokedAt: 1_700_000_000_000, expiresAt: .max)),
+            .revoke(Revocation(.token(String(repeating: "t", count: 255)), revokedAt: 0, expiresAt: 1)),
         ]
         for command in commands {
             var buffer = ByteBuffer()

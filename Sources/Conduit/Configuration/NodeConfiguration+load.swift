@@ -52,6 +52,8 @@ extension NodeConfiguration {
         logLevel = Logger.Level(rawValue: values.text("log.level")) ?? .info
         logFormat = LogFormat(rawValue: values.text("log.format")) ?? .auto
         hub.rooms = Self.rooms(values)
+        hub.refreshGraceMilliseconds = values.milliseconds("auth.refresh-grace")
+        hub.revocationAgeMilliseconds = Int64(values.milliseconds("auth.revocation-age"))
         cluster.rooms = hub.rooms
         shutdownTimeout = .milliseconds(values.milliseconds("shutdown.timeout"))
         Self.findContradictions(in: &values)

@@ -141,8 +141,10 @@ extension Shard {
     private func deliver(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
         let members = rooms.members(at: number)
         guard !members.isEmpty else { return }
+        // Frames of a room that may give way are told apart by what is written in them.
+        let isPlain = slowRules != nil && (rooms.policy(at: number)?.slow ?? configuration.rooms.rest.slow) != .disconnect
         outbox.publish(
-            message.frame, deflated: message.deflated, room: number, members: members, except: excluded)
+            message.frame, deflated: isPlain ? nil : message.deflated, room: number, members: members, except: excluded)
         delivered()
     }
 

@@ -51,8 +51,11 @@ import Testing
 
     static let offer = [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")]
 
-    static func connect(_ port: Int, deflates: Bool = false) async throws -> TestWebSocket {
-        try await TestWebSocket.connect(port: port, path: "/echo", headers: deflates ? offer : [])
+    static func connect(
+        _ port: Int, deflates: Bool = false, authority: String? = nil
+    ) async throws -> TestWebSocket {
+        try await TestWebSocket.connect(
+            port: port, path: "/echo", headers: deflates ? offer : [], authority: authority)
     }
 
     // MARK: The tables
@@ -426,12 +429,46 @@ import Testing
         try await Self.withEcho { port, _, _ in
             let socket = try await TestWebSocket.connect(port: port, path: "/echo", receiveBufferBytes: 65_536)
             try await socket.stopReading()
-            let count = 160
-            let body = String(repeating: "b", count: 50_000)
-            for index in 0..<count { socket.sendWithoutWaiting("\(index) \(body)") }
+            // More than the kernel holds for a connection.
+            let (count, size) = (200, 50_000)
+            let body = String(repeating: "b", count: size)
+            let frame = MaskedFrame.text(body)
+            async let sent: Void = {
+                for index in 0..<count {
+                    try await socket.sendBytes(frame)
+                    if index % 10 == 0 { try await socket.send("\(index)") }
+                }
+            }()
             try await socket.resumeReading()
-            for index in 0..<count { #expect(try await socket.nextText().hasPrefix("\(index) b")) }
+            for index in 0..<count {
+                #expect(try await socket.nextText() == body)
+                if index % 10 == 0 { #expect(try await socket.nextText() == "\(index)") }
+            }
+            try await sent
             await socket.drop()
+        }
+    }
+
+    @Test func overTLSItIsTheSame() async throws {
+        let certificates = try await TestCertificates.make()
+        let tls = ServerTLS(certificateFile: certificates.certificateFile, keyFile: certificates.keyFile)
+        try await Self.withEcho(hub: { $0.compression = CompressionConfiguration() }, { $0.tls = tls }) {
+            port, gateway, _ in
+            for deflates in [false, true] {
+                let socket = try await Self.connect(port, deflates: deflates, authority: certificates.caFile)
+                for message in ["short", Self.prose, String(repeating: "x", count: 100_000)] {
+                    try await socket.send(message)
+                    #expect(try await socket.nextText() == message)
+                }
+                try await socket.close(code: 4321)
+                #expect(try await socket.waitForCloseCode() == 4321)
+                try await socket.waitUntilGone()
+                let wrong = try await Self.connect(port, deflates: deflates, authority: certificates.caFile)
+                try await wrong.sendBytes(ByteBuffer(bytes: Self.frame(0x83)))
+                #expect(try await wrong.waitForCloseCode() == 1002)
+                try await wrong.waitUntilGone()
+            }
+            try await eventually("the places are given back") { gateway.statistics.upgraded == 0 }
         }
     }
 

@@ -159,11 +159,13 @@ package final class Authenticator: Sendable {
                 throw AuthenticationError(.refused, "the token is for another user")
             }
             identity.subprotocol = current.subprotocol
+            counters.count("refreshed")
             return identity
         } catch let error as AuthenticationError {
             counters.count(error.reason.rawValue)
             throw RequestError(error.reason == .expired ? .tokenExpired : .permissionDenied, error.message)
         } catch {
+            counters.count("unavailable")
             throw RequestError(.unavailable, "nobody can tell whether the token is good")
         }
     }

@@ -22,9 +22,12 @@ package struct Credentials: Sendable {
 
     /// `192.0.2.1:80` and `[2001:db8::1]:80` for an address as NIO describes it; others stay as they are.
     static func plain(_ address: String) -> String {
-        if address.hasPrefix("[IPv4]") { return String(address.dropFirst(6)) }
-        guard address.hasPrefix("[IPv6]"), let colon = address.lastIndex(of: ":") else { return address }
-        return "[\(address[..<colon].dropFirst(6))]\(address[colon...])"
+        guard address.hasPrefix("[IPv"), let mark = address.firstIndex(of: "]") else { return address }
+        let rest = address[address.index(after: mark)...]
+        // Where a name led to the address, both are there.
+        let place = rest.lastIndex(of: "/").map { rest[rest.index(after: $0)...] } ?? rest
+        guard address.hasPrefix("[IPv6]"), let colon = place.lastIndex(of: ":") else { return String(place) }
+        return "[\(place[..<colon])]\(place[colon...])"
     }
 
     /// The header fields that the application's server is told: what sessions and logs need.

@@ -78,6 +78,7 @@ actor KeyStore {
     func stop() async {
         watcher?.cancel()
         watcher = nil
+        running?.cancel()
         await running?.value
     }
 

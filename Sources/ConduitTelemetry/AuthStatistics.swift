@@ -5,7 +5,7 @@ public struct AuthStatistics: Sendable {
         case closed, halfOpen, open
     }
 
-    /// Clients by what became of them: `accepted`, `anonymous`, `unavailable`, or the reason of a refusal.
+    /// Clients by what became of them: `accepted`, `anonymous`, `refreshed`, `unavailable`, or the reason of a refusal.
     public var results: [String: UInt64] = [:]
     /// Questions to the hook by what became of them: `granted`, `refused`, `failed`, `timeout`, `busy`, `open`.
     public var hookResults: [String: UInt64] = [:]

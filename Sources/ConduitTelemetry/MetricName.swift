@@ -169,7 +169,7 @@ public enum MetricName {
     /// Clients by what became of their tokens.
     public static let authentications = Metric(
         "conduit_authentications_total", .counter,
-        "Clients and new tokens by result: accepted, anonymous, unavailable, or why they were refused.")
+        "Clients and new tokens by result: accepted, anonymous, refreshed, unavailable, or why they were refused.")
     /// Readings of the key set.
     public static let keySetReadings = Metric(
         "conduit_auth_key_set_readings_total", .counter, "Readings of the key set (JWKS), by result.")

@@ -70,6 +70,7 @@ import Testing
     @Test func addressesAreToldPlainly() {
         #expect(Credentials.plain("[IPv4]192.0.2.1:80") == "192.0.2.1:80")
         #expect(Credentials.plain("[IPv6]2001:db8::1:80") == "[2001:db8::1]:80")
+        #expect(Credentials.plain("[IPv4]localhost/127.0.0.1:80") == "127.0.0.1:80")
         #expect(Credentials.plain("192.0.2.1") == "192.0.2.1")
     }
 

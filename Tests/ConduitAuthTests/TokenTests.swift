@@ -317,6 +317,8 @@ import Testing
             await #expect(throws: RequestError(.tokenExpired, "the token has expired")) {
                 _ = try await authenticator.refresh(old, ann)
             }
+            let results = authenticator.statistics.results
+            #expect(results == ["accepted": 1, "refreshed": 1, "refused": 1, "expired": 1])
         }
     }
 

@@ -94,6 +94,42 @@ import Testing
         }
     }
 
+    /// A node stops at once, and a start that fails leaves nothing behind, though a server of theirs is silent.
+    @Test func silentServersHoldNobodyUp() async throws {
+        let server = try await TestHTTPServer.start { _ in .silence }
+        var configuration = Self.configuration {
+            $0.jwt.jwksURL = server.url()
+            $0.hook = HookConfiguration(url: server.url())
+        }
+        try await TestNode.with(configuration) { node in
+            try await eventually("the key set is asked for") { !server.requests.isEmpty }
+            let token = try await Self.token()
+            let answer = try await Self.status(node, headers: [("Authorization", "Bearer \(token)")])
+            #expect(answer.status == 101)
+        }
+        configuration.gateway.host = "192.0.2.1"
+        await #expect(throws: PortUnavailable.self) { _ = try await ConduitNode.start(configuration: configuration) }
+        configuration.auth.jwt.publicKeyFile = "/no/such/file"
+        await #expect(throws: (any Error).self) { _ = try await ConduitNode.start(configuration: configuration) }
+    }
+
+    @Test func metricsTellOfTokens() async throws {
+        let node = try await NodeProcess.start("metrics-1", ["CONDUIT_AUTH_JWT_SECRET": Self.secret])
+        let token = try await Self.token()
+        let socket = try await TestWebSocket.connect(port: node.port, headers: [("Authorization", "Bearer \(token)")])
+        await #expect(throws: TestHTTPResponse.self) {
+            _ = try await TestWebSocket.connect(port: node.port, path: "/ws?token=secret.token.text")
+        }
+        let admin = try await TestSocket.connect(port: node.adminPort)
+        try await admin.send("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:\(node.adminPort)\r\nConnection: close\r\n\r\n")
+        let page = try await admin.waitForClose()
+        #expect(page.contains("conduit_authentications_total{result=\"accepted\"} 1"))
+        #expect(page.contains("conduit_authentications_total{result=\"malformed\"} 1"))
+        #expect(!page.contains("conduit_auth_hook_breaker"))
+        await socket.drop()
+        #expect(!node.log.contains(token) && !node.log.contains("secret.token.text"))
+    }
+
     @Test func anOpenNodeStaysOnLoopback() async throws {
         var configuration = TestNode.configuration()
         configuration.gateway.host = "0.0.0.0"

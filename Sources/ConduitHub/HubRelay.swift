@@ -145,7 +145,7 @@ extension ShardCommand {
         case .observers(let room, let message): .observers(room, message.compressible)
         case .all(let message): .all(message.compressible)
         case .send(let target, let message, let token): .send(target, message.compressible, token)
-        case .reply, .presenceReply, .admit, .refuseJoin, .historyReply, .roomLive, .disconnect: self
+        case .reply, .presenceReply, .admit, .refuseJoin, .historyReply, .roomLive, .disconnect, .revoked: self
         }
     }
 }

@@ -91,8 +91,9 @@ public final class ConduitNode: Service {
             authenticate = { try await authenticator.authenticate($0) }
             // What the application does itself goes first.
             hooks.refresh = hooks.refresh ?? { try await authenticator.refresh($0, $1) }
-            if authenticator.answersQuestions {
-                hooks.authorize = hooks.authorize ?? { try await authenticator.authorize($0) }
+            if hooks.authorize == nil, !authenticator.questions.isEmpty {
+                hooks.authorize = { try await authenticator.authorize($0) }
+                hooks.authorizes = authenticator.questions
             }
         }
         let hub = try await Hub.make(

@@ -170,17 +170,22 @@ package final class Authenticator: Sendable {
         }
     }
 
-    /// Whether the server is to be asked about what clients do with rooms.
-    package var answersQuestions: Bool { hook.map { $0.asks(.join) || $0.asks(.publish) } ?? false }
+    /// What the server is to be asked about what clients do with rooms.
+    package var questions: Set<AuthorizationQuestion.Action> {
+        guard let hook else { return [] }
+        return Set(AuthorizationQuestion.Action.allCases.filter { hook.asks(Self.ask(of: $0)) })
+    }
+
+    private static func ask(of action: AuthorizationQuestion.Action) -> HookConfiguration.Ask {
+        switch action {
+        case .join: .join
+        case .publish: .publish
+        }
+    }
 
     /// Asks the server, where it wants to be asked about that. A thrown error means that nobody could tell.
     package func authorize(_ question: AuthorizationQuestion) async throws -> Bool {
-        let ask: HookConfiguration.Ask =
-            switch question.action {
-            case .join: .join
-            case .publish: .publish
-            }
-        guard let hook, hook.asks(ask) else { return true }
+        guard let hook, hook.asks(Self.ask(of: question.action)) else { return true }
         switch try await hook.authorize(question) {
         case .granted: return true
         case .refused: return false

@@ -183,7 +183,7 @@ import Testing
         }
         let configuration = Self.configuration(server) { $0.asks = [.join] }
         try await withAuthenticator(configuration) { authenticator in
-            #expect(authenticator.answersQuestions)
+            #expect(authenticator.questions == [.join])
             var generator = SystemRandomNumberGenerator()
             let client = ClientID(node: try #require(NodeID("n")), using: &generator)
             func question(_ action: AuthorizationQuestion.Action, _ room: String) throws -> AuthorizationQuestion {

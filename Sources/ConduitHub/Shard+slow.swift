@@ -145,8 +145,10 @@ extension Shard {
 
     /// Closes those clients of the node for whom most waits until little enough does.
     func relieve() {
-        isRelieving = false
         let most = configuration.nodePendingBytes
+        // What was noted may have been written by now.
+        for client in stalled.compactMap({ clients[$0] }) { note(waiting(for: client), for: client) }
+        isRelieving = false
         guard most > 0, pendingTotal.bytes > most else { return }
         let all = stalled.compactMap { clients[$0] }.filter(\.isOpen).sorted { $0.pendingBytes > $1.pendingBytes }
         var rest = all[...]

@@ -125,10 +125,11 @@ import Testing
     }
 
     /// hiredis reads RESP3 too, but calls nobody for some of it: each later answer would be taken for an earlier one.
-    @Test(arguments: [
-        ",1.5\r\n", "#t\r\n", "(12345678901234567890\r\n", "*2\r\n:1\r\n,1.5\r\n",
-        "*3\r\n$7\r\nmessage\r\n#t\r\n$1\r\nb\r\n",
-    ], [RedisReplyReader.Mode.answers, .pushes])
+    @Test(
+        arguments: [
+            ",1.5\r\n", "#t\r\n", "(12345678901234567890\r\n", "*2\r\n:1\r\n,1.5\r\n",
+            "*3\r\n$7\r\nmessage\r\n#t\r\n$1\r\nb\r\n",
+        ], [RedisReplyReader.Mode.answers, .pushes])
     func aValueOfRESP3IsAnError(text: String, mode: RedisReplyReader.Mode) {
         let error = #expect(throws: RedisError.self) {
             _ = try read(ByteBuffer(string: text + "+OK\r\n"), mode: mode) { .max }

@@ -142,7 +142,8 @@ extension Shard {
         let members = rooms.members(at: number)
         guard !members.isEmpty else { return }
         // Frames of a room that may give way are told apart by what is written in them.
-        let isPlain = slowRules != nil && (rooms.policy(at: number)?.slow ?? configuration.rooms.rest.slow) != .disconnect
+        let isPlain =
+            slowRules != nil && (rooms.policy(at: number)?.slow ?? configuration.rooms.rest.slow) != .disconnect
         outbox.publish(
             message.frame, deflated: isPlain ? nil : message.deflated, room: number, members: members, except: excluded)
         delivered()

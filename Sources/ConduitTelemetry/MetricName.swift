@@ -201,14 +201,14 @@ public enum MetricName {
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
-        bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes, largestPendingBytes,
-        stalledClients, slowClosed, dropped, errors, revocations, revocationsDropped, localDelivery, loopLag, handshakes,
-        connectionsRefused, unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit, memoryOver,
-        relayPublished, relayReceived, relayDropped, relayGaps, relayHealed, relayUnrecoverable, relayExpected,
-        relayArrived, relayEchoed, relayDuplicates, orderedPublished, orderedReceived, orderedDuplicates, relayLatency,
-        subscriptions, presenceMembers, presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes,
-        authentications, keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker,
-        processCPU,
-        processMemory, processDescriptors, processMaxDescriptors,
+        bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes,
+        largestPendingBytes, stalledClients, slowClosed, dropped, errors, revocations, revocationsDropped,
+        localDelivery, loopLag, handshakes, connectionsRefused, unfinishedHandshakes, certificateExpiry,
+        certificateReloads, memoryLimit, memoryOver, relayPublished, relayReceived, relayDropped, relayGaps,
+        relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates, orderedPublished,
+        orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers, presenceRepaired,
+        redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, authentications, keySetReadings, keySetKeys,
+        keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, processCPU, processMemory,
+        processDescriptors, processMaxDescriptors,
     ]
 }

@@ -38,10 +38,15 @@ import Testing
         let c = try TestNode("c", configuration)
         for node in [a, b, c] { try await node.connected() }
         let lobby = try room("grace:1")
-        try a.join(lobby, "x", user: "u", shard: 1)
         try b.join(lobby, "y", user: "v")
         try c.join(lobby, "z", user: "w")
+        for node in [b, c] { try await node.waitForRoster(lobby, ["b.y", "c.z"]) }
+        try a.join(lobby, "x", user: "u", shard: 1)
         for node in [a, b, c] { try await node.waitForRoster(lobby, ["a.x", "b.y", "c.z"]) }
+        // Who comes and goes between two diffs is in neither: its coming has to be told first.
+        for node in [b, c] {
+            try await eventually { node.sink.observed(lobby, "presence_diff").joined().contains("a.x") }
+        }
         try a.leave(lobby, "x", .disconnected, shard: 1)
         let again = sameNode ? a : b
         try again.join(lobby, "again", user: "u")

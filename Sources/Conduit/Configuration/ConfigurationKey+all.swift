@@ -5,8 +5,8 @@ import ConduitRedis
 extension ConfigurationKey {
     /// Every setting of a node, in the order of the sample file. Those with `<namespace>` in their name are patterns.
     package static let all: [ConfigurationKey] =
-        node + http + echo + httpDoor + auth + limits + frames + limitsDoor + clientLimits + compression + heartbeat
-        + authTimes + rooms + redis + cluster + presence + admin + logging
+        node + http + echo + httpDoor + auth + authTimes + limits + frames + limitsDoor + clientLimits + compression
+        + heartbeat + rooms + redis + cluster + presence + admin + logging
 
     private static let node: [ConfigurationKey] = [
         ConfigurationKey(

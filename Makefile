@@ -48,7 +48,8 @@ conformance: install ## Judge the WebSocket protocol by the Autobahn testsuite (
 fuzz: install ## Fuzz the readers of foreign bytes, each for TIME seconds (60), side by side
 	@dev/fuzz $(TIME)
 
-measure-edge: ## Measure what broken clients cost the others, with the release build (dev/measure-edge --quick: a tenth)
+measure-edge: install ## Measure what broken clients cost the others, with a release build (minutes)
+	swift build -c release --product conduit
 	@dev/measure-edge
 
 bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains
@@ -73,7 +74,7 @@ lint: ## Format check, import directions, scripts, balancer configurations
 	@dev/lint
 
 format: ## Format all Swift files in place
-	swift format --in-place --parallel --recursive Sources Tests Examples Benchmarks/Sources Fuzz/ConduitFuzzing \
+	swift format --in-place --parallel --recursive Sources Tests Examples Benchmarks/Sources \
 		Package.swift Benchmarks/Package.swift
 
 check: lint test ## lint and test

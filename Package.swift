@@ -142,7 +142,7 @@ let package = Package(
         .target(
             name: "ConduitFuzzing",
             dependencies: ["ConduitGateway", "ConduitRedis", "ConduitWire", "ConduitCore", nio],
-            path: "Fuzz/ConduitFuzzing", swiftSettings: strict),
+            path: "Tests/Fuzz/ConduitFuzzing", swiftSettings: strict),
         .testTarget(name: "ConduitCoreTests", dependencies: ["ConduitCore", "ConduitTesting"], swiftSettings: strict),
         .testTarget(
             name: "ConduitWireTests", dependencies: ["ConduitWire", "ConduitCore", "ConduitTesting", nio],
@@ -213,7 +213,7 @@ let package = Package(
 if isFuzzing {
     package.targets.append(
         .executableTarget(
-            name: "ConduitFuzzer", dependencies: ["ConduitFuzzing"], path: "Fuzz/Fuzzer",
+            name: "ConduitFuzzer", dependencies: ["ConduitFuzzing"], path: "Tests/Fuzz/Fuzzer",
             linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]))
     package.products.append(.executable(name: "conduit-fuzzer", targets: ["ConduitFuzzer"]))
 }

@@ -94,25 +94,31 @@ import Testing
 
     @Test func noUsableAnswerMeansNobodyCanTell() async throws {
         let server = try await TestHTTPServer.start { _ in .status(500) }
-        let configuration = Self.configuration(server) {
-            $0.timeout = .milliseconds(300)
-            $0.breakerFailures = 1000
-            $0.answerBytes = 1000
-        }
-        try await withAuthenticator(configuration) { authenticator in
-            let answers: [TestHTTPServer.Answer] = [
-                .status(500), .status(404), .status(302), .status(200, "ok"), .status(200, "[]"), .hangUp, .silence,
-                .half, .status(200, "{\"user\":7}"), .status(200, "{}" + String(repeating: " ", count: 2000)),
-            ]
-            for answer in answers {
-                server.answer { _ in answer }
-                await #expect(throws: HookUnavailable.self, "\(answer)") {
-                    _ = try await authenticator.authenticate(Self.credentials())
-                }
+        func expectRefusals(
+            _ answers: [TestHTTPServer.Answer], timeout: Duration, timeouts: UInt64?
+        ) async throws {
+            let configuration = Self.configuration(server) {
+                $0.timeout = timeout
+                $0.breakerFailures = 1000
+                $0.answerBytes = 1000
             }
-            #expect(authenticator.statistics.results == ["unavailable": UInt64(answers.count)])
-            #expect(authenticator.statistics.hookResults["timeout"] == 2)
+            try await withAuthenticator(configuration) { authenticator in
+                for answer in answers {
+                    server.answer { _ in answer }
+                    await #expect(throws: HookUnavailable.self, "\(answer)") {
+                        _ = try await authenticator.authenticate(Self.credentials())
+                    }
+                }
+                #expect(authenticator.statistics.results == ["unavailable": UInt64(answers.count)])
+                #expect(authenticator.statistics.hookResults["timeout"] == timeouts)
+            }
         }
+        let useless: [TestHTTPServer.Answer] = [
+            .status(500), .status(404), .status(302), .status(200, "ok"), .status(200, "[]"), .hangUp,
+            .status(200, "{\"user\":7}"), .status(200, "{}" + String(repeating: " ", count: 2000)),
+        ]
+        try await expectRefusals(useless, timeout: .seconds(20), timeouts: nil)
+        try await expectRefusals([.silence, .half], timeout: .milliseconds(300), timeouts: 2)
         await server.stop()
     }
 

@@ -7,7 +7,7 @@ import Testing
 @Suite struct ReplayTests {
     private static let folder = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("Fuzz")
+        .appendingPathComponent("Tests/Fuzz")
 
     static func inputs(_ kind: String, of target: FuzzTarget) throws -> [(name: String, bytes: [UInt8])] {
         let folder = folder.appendingPathComponent(kind).appendingPathComponent(target.rawValue)

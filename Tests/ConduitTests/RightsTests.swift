@@ -123,12 +123,15 @@ import Testing
         var configuration = TestNode.configuration()
         configuration.hub.refreshGraceMilliseconds = 200
         let tokens = Tokens()
-        let end = WallClock.milliseconds + 600
-        tokens["old"] = .token("ann", ["*": .all], expiresAt: end)
-        tokens["new"] = .token("ann", ["*": .all], expiresAt: end + 3_600_000)
+        let hour: Int64 = 3_600_000
+        tokens["old"] = .token("ann", ["*": .all], expiresAt: WallClock.milliseconds + hour)
+        tokens["new"] = .token("ann", ["*": .all], expiresAt: WallClock.milliseconds + 2 * hour)
         tokens["endless"] = .token("ann", ["*": .all])
         try await TestNode.with(configuration, hooks: tokens.hooks, authenticate: tokens.authenticate) { node in
-            let (late, ann) = (try await node.connect(token: "old"), try await node.connect(token: "old"))
+            let ann = try await node.connect(token: "old")
+            let end = WallClock.milliseconds + 600
+            tokens["short"] = .token("ann", ["*": .all], expiresAt: end)
+            let late = try await node.connect(token: "short")
             let answer = try await ann.request("refresh", #"{"token":"new"}"#)
             #expect(answer.type == "refreshed")
             #expect(answer.string("expires_at")?.hasSuffix("Z") == true, "\(answer)")

@@ -2,8 +2,8 @@ package import NIOCore
 
 /// What is fuzzed: each target takes any bytes and says what is wrong with how they were read; `nil` when nothing is.
 ///
-/// The same functions are called by libFuzzer (`make fuzz`) and by the tests, which replay `Fuzz/corpus` and
-/// `Fuzz/regressions`.
+/// The same functions are called by libFuzzer (`make fuzz`) and by the tests, which replay `Tests/Fuzz/corpus` and
+/// `Tests/Fuzz/regressions`.
 package enum FuzzTarget: String, CaseIterable, Sendable {
     /// WebSocket frames: parser and assembler against ``ReferenceFrames``.
     case frames

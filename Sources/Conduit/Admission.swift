@@ -10,7 +10,7 @@ enum Admission {
     ) -> AuthenticationHandler {
         { request in
             guard let identity = try await authenticate(request) else { return nil }
-            guard !revocations.isRevoked(identity) else { throw AuthenticationError("the token was revoked") }
+            guard !revocations.isRevoked(identity) else { throw AuthenticationError(.revoked, "the token was revoked") }
             return identity
         }
     }

@@ -86,9 +86,7 @@ public final class ConduitNode: Service {
         _ authenticate: AuthenticationHandler?, _ authenticator: Authenticator?, _ group: MultiThreadedEventLoopGroup
     ) async throws -> ConduitNode {
         var hooks = hooks
-        var authenticate = authenticate
         if let authenticator {
-            authenticate = { try await authenticator.authenticate($0) }
             // What the application does itself goes first.
             hooks.refresh = hooks.refresh ?? { try await authenticator.refresh($0, $1) }
             if hooks.authorize == nil, !authenticator.questions.isEmpty {
@@ -99,6 +97,8 @@ public final class ConduitNode: Service {
         let hub = try await Hub.make(
             node: configuration.nodeID, eventLoops: Array(group.makeIterator()), configuration: configuration.hub,
             router: router, hooks: Admission.hooks(hooks), logger: logger)
+        var authenticate = authenticate.map { Admission.checking($0, hub.revocations) }
+        if let authenticator { authenticate = { try await authenticator.authenticate($0, hub.revocations) } }
         let parts = try await NodeParts.open(
             configuration, hub: hub, group: group, authenticate: authenticate, authenticator: authenticator,
             logger: logger)

@@ -68,7 +68,7 @@ final class NodeParts: Sendable {
         let readiness: @Sendable () -> Readiness = { Self.readiness(phase, status) }
         let gateway = Gateway(
             configuration: configuration.gateway, hub: hub, group: group, logger: logger, readiness: readiness,
-            authenticate: authenticate.map { Admission.checking($0, hub.revocations) })
+            authenticate: authenticate)
         let address = "\(configuration.gateway.host):\(configuration.gateway.port)"
         let port: Int
         do {

@@ -38,6 +38,7 @@ enum AdminMetrics {
         page.write(MetricName.slowClosed, label: "reason", hub.slowClosed)
         page.write(MetricName.dropped, label: "reason", hub.dropped)
         page.write(MetricName.errors, label: "code", hub.errors)
+        page.write(MetricName.limitsExceeded, label: "limit", hub.limits)
         page.write(MetricName.revocations, hub.revocations)
         page.write(MetricName.revocationsDropped, hub.revocationsDropped)
         page.write(MetricName.localDelivery, hub.localDelivery)

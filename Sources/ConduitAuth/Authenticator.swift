@@ -71,13 +71,18 @@ package final class Authenticator: Sendable {
     // MARK: Connecting
 
     /// The handshake's question.
-    package func authenticate(_ request: HandshakeRequest) async throws -> Identity {
-        try await authenticate(Credentials(request))
+    package func authenticate(_ request: HandshakeRequest, _ revocations: Revocations) async throws -> Identity {
+        try await authenticate(Credentials(request), revocations)
     }
 
-    package func authenticate(_ credentials: Credentials) async throws -> Identity {
+    package func authenticate(
+        _ credentials: Credentials, _ revocations: Revocations = Revocations()
+    ) async throws -> Identity {
         do {
             let identity = try await identity(credentials)
+            guard !revocations.isRevoked(identity) else {
+                throw AuthenticationError(.revoked, "the token was revoked")
+            }
             counters.count(credentials.token == nil && identity.user == nil ? "anonymous" : "accepted")
             return identity
         } catch let error as AuthenticationError {

@@ -34,10 +34,16 @@ public struct RequestError: Error, Hashable, Sendable {
     /// When it is worth to ask again, in milliseconds from now; for ``ErrorCode/rateLimited``.
     public let retryAfterMilliseconds: Int?
 
+    /// The limit that the request went over, if it was one.
+    public let limit: ClientLimit?
+
     /// Makes an error.
-    public init(_ code: ErrorCode, _ message: String, retryAfterMilliseconds: Int? = nil) {
+    public init(
+        _ code: ErrorCode, _ message: String, retryAfterMilliseconds: Int? = nil, limit: ClientLimit? = nil
+    ) {
         self.code = code
         self.message = message
         self.retryAfterMilliseconds = retryAfterMilliseconds
+        self.limit = limit
     }
 }

@@ -30,6 +30,8 @@ public struct AuthenticationError: Error, Hashable, Sendable {
         case wrongAudience = "wrong_audience"
         /// A claim is missing or not of its form.
         case badClaims = "bad_claims"
+        /// It was revoked.
+        case revoked
         /// The application says no.
         case refused
     }

@@ -22,8 +22,9 @@ public struct ClientHandle: Sendable {
         let result = await shard.query { shard in shard.joinRoom(room, client: id) }
         switch result ?? nil {
         case .joined, .alreadyMember: return
-        case .tooManyRooms: throw RequestError(.limitExceeded, "the client is in as many rooms as it may be")
-        case .roomFull: throw RequestError(.limitExceeded, "the room is full")
+        case .tooManyRooms:
+            throw RequestError(.limitExceeded, "the client is in as many rooms as it may be", limit: .roomsPerClient)
+        case .roomFull: throw RequestError(.limitExceeded, "the room is full", limit: .membersPerRoom)
         case nil: throw RequestError(.unavailable, "the client is gone")
         }
     }

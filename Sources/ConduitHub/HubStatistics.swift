@@ -58,6 +58,9 @@ public struct HubStatistics: Sendable {
     public var revocationsDropped: UInt64 = 0
     /// `error` events, by code.
     public var errors: [String: UInt64] = [:]
+    /// What clients asked for beyond a limit, by ``ConduitCore/ClientLimit``.
+    public private(set) var limits = Dictionary(
+        uniqueKeysWithValues: ClientLimit.allCases.map { ($0.rawValue, UInt64(0)) })
     /// From the read of a message to the write to its last local recipient, per message.
     public var localDelivery = LatencyHistogram()
     /// How late timers of the loops fire.
@@ -65,6 +68,9 @@ public struct HubStatistics: Sendable {
 
     /// Nothing counted.
     public init() {}
+
+    /// Counts what went over a limit.
+    mutating func count(_ limit: ClientLimit) { limits[limit.rawValue, default: 0] += 1 }
 
     /// Adds another shard's figures.
     public mutating func merge(_ other: HubStatistics) {
@@ -90,6 +96,7 @@ public struct HubStatistics: Sendable {
         dropped.merge(other.dropped, uniquingKeysWith: +)
         closed.merge(other.closed, uniquingKeysWith: +)
         errors.merge(other.errors, uniquingKeysWith: +)
+        limits.merge(other.limits, uniquingKeysWith: +)
         localDelivery.merge(other.localDelivery)
         loopLag.merge(other.loopLag)
     }

@@ -23,10 +23,12 @@ final class Meter {
         return TokenBucket(perSecond: perSecond, burst: burst > 0 ? burst : perSecond, now: now)
     }
 
-    /// Lets a message of so many bytes through, or says how many milliseconds it is too early.
-    func take(_ count: Int, now: Int64) -> Int64? {
-        let wait = max(messages?.wait(now: now) ?? 0, bytes?.wait(for: count, now: now) ?? 0)
-        guard wait == 0 else { return wait }
+    /// Lets a message of so many bytes through, or says how much too early it is, and by which limit.
+    func take(_ count: Int, now: Int64) -> (milliseconds: Int64, limit: ClientLimit)? {
+        let (slow, dense) = (messages?.wait(now: now) ?? 0, bytes?.wait(for: count, now: now) ?? 0)
+        guard max(slow, dense) == 0 else {
+            return dense > slow ? (dense, .bytesPerSecond) : (slow, .messagesPerSecond)
+        }
         _ = messages?.take(now: now)
         _ = bytes?.take(count, now: now)
         return nil

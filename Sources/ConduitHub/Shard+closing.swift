@@ -91,6 +91,7 @@ extension Shard {
             return now + Self.closeGrace
         }
         if let since = client.unfinishedSince, now - since >= Int64(configuration.readTimeoutMilliseconds) {
+            statistics.count(.readTimeout)
             close(client, .badRequest)
             return now + Self.closeGrace
         }

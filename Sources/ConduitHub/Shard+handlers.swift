@@ -24,7 +24,7 @@ extension Shard {
         switch added {
         case .start: run(job)
         case .queued: break
-        case .full: throw RequestError(.rateLimited, "too many requests wait for their handlers")
+        case .full: throw RequestError(.rateLimited, "too many requests wait for their handlers", limit: .handlerQueue)
         }
     }
 

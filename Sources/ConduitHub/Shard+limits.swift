@@ -11,10 +11,11 @@ extension Shard {
     ///
     /// - Parameter request: the message, so that the answer can name what it answers; empty for control frames.
     func isOverRate(_ count: Int, _ request: Span<UInt8>, _ client: Client, _ meter: Meter) -> Bool {
-        guard let wait = meter.take(count, now: now) else { return false }
+        guard let early = meter.take(count, now: now) else { return false }
         guard client.isOpen else { return true }
         let error = RequestError(
-            .rateLimited, "too many messages or bytes", retryAfterMilliseconds: Int(clamping: wait))
+            .rateLimited, "too many messages or bytes", retryAfterMilliseconds: Int(clamping: early.milliseconds),
+            limit: early.limit)
         let command =
             request.isEmpty ? nil : try? CommandDecoder.decode(request, maximumDepth: configuration.jsonDepth)
         answer(error, to: client, id: command?.id(in: request), type: command?.type(in: request))
@@ -34,7 +35,8 @@ extension Shard {
     /// Checks a name by which a client may make a room exist here.
     func checkName(of room: RoomName) throws(RequestError) {
         guard room.rawValue.utf8.count <= configuration.roomNameBytes else {
-            throw RequestError(.limitExceeded, "the room's name is over \(configuration.roomNameBytes) bytes")
+            throw RequestError(
+                .limitExceeded, "the room's name is over \(configuration.roomNameBytes) bytes", limit: .roomNameBytes)
         }
     }
 }

@@ -54,6 +54,7 @@ extension Shard {
             logger.debug(
                 "peer broke the protocol",
                 metadata: [LogKey.client: "\(client.id)", LogKey.error: "\(error.detail)"])
+            if let limit = error.limit, client.isOpen { statistics.count(limit) }
             close(client, error.reason)
             client.parser.finish()
         }

@@ -30,6 +30,7 @@ extension Shard {
     /// An `error` event, counted by its code.
     func answer(_ error: RequestError, to client: Client, id: RequestID?, type: String?) {
         statistics.errors[error.code.rawValue, default: 0] += 1
+        if let limit = error.limit { statistics.count(limit) }
         queue(EventEncoder.error(error, requestType: type, id: id).frame, for: client)
     }
 
@@ -82,10 +83,11 @@ extension Shard {
     }
 
     var tooManyRooms: RequestError {
-        RequestError(.limitExceeded, "a client may be in \(configuration.roomsPerClient) rooms at most")
+        RequestError(
+            .limitExceeded, "a client may be in \(configuration.roomsPerClient) rooms at most", limit: .roomsPerClient)
     }
 
-    static let roomFull = RequestError(.limitExceeded, "the room is full")
+    static let roomFull = RequestError(.limitExceeded, "the room is full", limit: .membersPerRoom)
 
     private func leaveRoom(_ command: Command, _ client: Client) throws(RequestError) {
         let room = try command.leaveRoom()

@@ -62,6 +62,9 @@ public enum MetricName {
         "conduit_dropped_total", .counter, "Messages that were not delivered, by reason.")
     /// Error replies.
     public static let errors = Metric("conduit_errors_total", .counter, "Error events sent to clients, by code.")
+    /// Clients over a limit.
+    public static let limitsExceeded = Metric(
+        "conduit_limits_exceeded_total", .counter, "What clients asked for beyond a limit of their own, by limit.")
     /// Tokens that are good no more.
     public static let revocations = Metric(
         "conduit_revocations", .gauge, "Revocations of users and tokens that the node holds to.")
@@ -202,8 +205,8 @@ public enum MetricName {
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes,
-        largestPendingBytes, stalledClients, slowClosed, dropped, errors, revocations, revocationsDropped,
-        localDelivery, loopLag, handshakes, connectionsRefused, unfinishedHandshakes, certificateExpiry,
+        largestPendingBytes, stalledClients, slowClosed, dropped, errors, limitsExceeded, revocations,
+        revocationsDropped, localDelivery, loopLag, handshakes, connectionsRefused, unfinishedHandshakes, certificateExpiry,
         certificateReloads, memoryLimit, memoryOver, relayPublished, relayReceived, relayDropped, relayGaps,
         relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates, orderedPublished,
         orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers, presenceRepaired,

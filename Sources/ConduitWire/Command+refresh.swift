@@ -29,7 +29,7 @@ extension Command {
             throw RequestError(.badRequest, "data.token is missing")
         }
         guard token.byteCount <= Self.maximumTokenBytes else {
-            throw RequestError(.tooLarge, "data.token is over \(Self.maximumTokenBytes) bytes")
+            throw RequestError(.tooLarge, "data.token is over \(Self.maximumTokenBytes) bytes", limit: .tokenBytes)
         }
         return token.text(in: bytes)
     }

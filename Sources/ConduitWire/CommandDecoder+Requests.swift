@@ -195,7 +195,7 @@ extension Command {
         var info: [UInt8] = []
         if let token = fields[.info], token.kind != .null {
             guard token.byteCount <= Self.maximumInfoBytes else {
-                throw RequestError(.tooLarge, "data.info is over \(Self.maximumInfoBytes) bytes")
+                throw RequestError(.tooLarge, "data.info is over \(Self.maximumInfoBytes) bytes", limit: .infoBytes)
             }
             info = Array(buffer: message.slice(token.range))
         }
@@ -370,7 +370,7 @@ extension RoomName {
     package init(checking name: String) throws(RequestError) {
         guard let room = RoomName(name) else {
             throw name.utf8.count > 255
-                ? RequestError(.limitExceeded, "the room's name is over 255 bytes")
+                ? RequestError(.limitExceeded, "the room's name is over 255 bytes", limit: .roomNameBytes)
                 : RequestError(
                     .badRequest, name.isEmpty ? "the room's name is empty" : "control character in a room's name")
         }

@@ -24,11 +24,13 @@ package enum CommandDecoder {
         do throws(JSONError) {
             try parts.readDocument(bytes, maximumDepth: maximumDepth)
         } catch {
+            let isTooDeep = error.message == JSONError.tooDeep
             let what =
-                error.message == JSONError.tooDeep
+                isTooDeep
                 ? "\(error.message): more than \(maximumDepth) objects and arrays inside each other"
                 : "not JSON: \(error.message) at byte \(error.offset)"
-            throw CommandError(error: RequestError(.badRequest, what), id: nil, type: nil)
+            throw CommandError(
+                error: RequestError(.badRequest, what, limit: isTooDeep ? .jsonDepth : nil), id: nil, type: nil)
         }
         let id: JSONToken?
         do throws(RequestError) {

@@ -137,17 +137,20 @@ package final class MessageCompressor {
             statistics.inflatedTo += UInt64(count)
             return ByteBuffer(bytes: scratch[..<count])
         case .tooLong where allowed < limits.messageBytes:
-            throw refused("ratio", .tooLarge, "message over \(limits.ratio) times its compressed bytes")
+            throw refused(
+                "ratio", .tooLarge, "message over \(limits.ratio) times its compressed bytes", .compressionRatio)
         case .tooLong:
-            throw refused("bytes", .tooLarge, "expanded message over \(limits.messageBytes) bytes")
+            throw refused("bytes", .tooLarge, "expanded message over \(limits.messageBytes) bytes", .messageBytes)
         case .broken:
             throw refused("data", .invalidData, "compressed data is broken")
         }
     }
 
-    private func refused(_ why: String, _ reason: CloseReason, _ detail: String) -> WebSocketError {
+    private func refused(
+        _ why: String, _ reason: CloseReason, _ detail: String, _ limit: ClientLimit? = nil
+    ) -> WebSocketError {
         statistics.refused[why, default: 0] += 1
-        return WebSocketError(reason, detail)
+        return WebSocketError(reason, detail, limit: limit)
     }
 
     private func trimScratch() { if scratch.count > Self.keptScratch { scratch = [] } }

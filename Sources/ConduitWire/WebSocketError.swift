@@ -6,9 +6,12 @@ package struct WebSocketError: Error, Hashable, Sendable {
     package let reason: CloseReason
     /// Which rule was broken.
     package let detail: String
+    /// The limit that was gone over, if it was one.
+    package let limit: ClientLimit?
 
-    package init(_ reason: CloseReason, _ detail: String) {
+    package init(_ reason: CloseReason, _ detail: String, limit: ClientLimit? = nil) {
         self.reason = reason
         self.detail = detail
+        self.limit = limit
     }
 }

@@ -101,11 +101,11 @@ struct WebSocketFrameAssembler: Sendable {
                 throw WebSocketError(.protocolError, "new message inside a fragmented one")
             }
             guard frames < rules.frames else {
-                throw WebSocketError(.tooLarge, "message of more than \(rules.frames) frames")
+                throw WebSocketError(.tooLarge, "message of more than \(rules.frames) frames", limit: .framesPerMessage)
             }
             frames += 1
             guard header.length <= rules.bytes(isDeflated: isDeflated) - message.readableBytes else {
-                throw WebSocketError(.tooLarge, "message over \(rules.bytes) bytes")
+                throw WebSocketError(.tooLarge, "message over \(rules.bytes) bytes", limit: .messageBytes)
             }
         }
         frame = header

@@ -102,7 +102,7 @@ package final class Authenticator: Sendable {
         // A token that nobody can check is a bad token, even where clients without one come in.
         guard credentials.token == nil else { throw AuthenticationError(.refused, "no tokens are taken here") }
         guard configuration.allowsAnonymous else { throw AuthenticationError(.missing, "a token is needed") }
-        return Identity(user: nil, rights: configuration.anonymousRights)
+        return Identity(user: nil, maySend: false, rights: configuration.anonymousRights)
     }
 
     private func identity(of verdict: AuthHook.Verdict) throws -> Identity {

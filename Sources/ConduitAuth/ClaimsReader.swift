@@ -96,7 +96,7 @@ package struct ClaimsReader: Sendable {
         var identity = Identity(
             user: user, info: try info(), metadata: try metadata(),
             mayBroadcastToEverybody: try flag("broadcast_all"), mayPublishWithoutJoining: try flag("publish_anywhere"),
-            rights: try rights() ?? defaultRights)
+            maySend: try flag("send", otherwise: true), rights: try rights() ?? defaultRights)
         if identity.rights?.grantsEverything == true { identity.rights = nil }
         identity.rooms = try rooms()
         identity.expiresAt = try time(expiry)
@@ -105,8 +105,8 @@ package struct ClaimsReader: Sendable {
         return identity
     }
 
-    private func flag(_ name: String) throws(AuthenticationError) -> Bool {
-        guard let value = value(name) else { return false }
+    private func flag(_ name: String, otherwise absent: Bool = false) throws(AuthenticationError) -> Bool {
+        guard let value = value(name) else { return absent }
         guard case .bool(let flag) = value.content else { throw wrong(name, "is not true or false") }
         return flag
     }

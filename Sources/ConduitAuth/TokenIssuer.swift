@@ -68,6 +68,7 @@ package struct TokenDraft: Sendable {
     package var metadata: [String: String] = [:]
     package var mayBroadcastToEverybody = false
     package var mayPublishWithoutJoining = false
+    package var maySend = true
 
     package init(issuedAt: Int64) { self.issuedAt = issuedAt }
 
@@ -113,6 +114,7 @@ package struct TokenDraft: Sendable {
         }
         if mayBroadcastToEverybody { buffer.writeStaticString(",\"broadcast_all\":true") }
         if mayPublishWithoutJoining { buffer.writeStaticString(",\"publish_anywhere\":true") }
+        if !maySend { buffer.writeStaticString(",\"send\":false") }
         buffer.writeStaticString("}")
         return String(buffer: buffer)
     }

@@ -209,7 +209,7 @@ final class Bridge {
             memoryMilliseconds: configuration.ringAgeMilliseconds,
             patienceMilliseconds: configuration.repairMilliseconds)
         self.orderedPublishes = OrderedPublishes(byteLimit: configuration.outboxBytes)
-        self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes)
+        self.orderedJoins = OrderedJoins(byteLimit: configuration.replayBytes, compressesFrom: sink.compressesFrom)
         self.presence = PresenceTable(own: node)
         self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
         self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)

@@ -55,6 +55,8 @@ struct OrderedJoins {
     }
 
     private let byteLimit: Int
+    /// Messages of fewer bytes are compressed for nobody.
+    private let compressesFrom: Int
     private var waiting: [RoomName: [Waiting]] = [:]
     private var resumes: [RoomName: Resume] = [:]
     private var newest: UInt64 = 0
@@ -62,7 +64,10 @@ struct OrderedJoins {
     private(set) var count = 0
 
     /// `byteLimit`: of one client's replay.
-    init(byteLimit: Int) { self.byteLimit = byteLimit }
+    init(byteLimit: Int, compressesFrom: Int = .max) {
+        self.byteLimit = byteLimit
+        self.compressesFrom = compressesFrom
+    }
 
     /// Rooms with somebody who waits for a position.
     var rooms: some Collection<RoomName> { waiting.keys }
@@ -205,7 +210,15 @@ struct OrderedJoins {
         guard let resume = resumes[room], resume.number == number else { return nil }
         resumes[room] = nil
         count -= resume.joins.count
-        return (resume, resume.read.reversed() + resume.tail)
+        let frames = resume.read.reversed() + resume.tail
+        // One client's replay is compressed as it is written. What several get is compressed once for all of them.
+        guard resume.joins.count > 1, compressesFrom < .max else { return (resume, frames) }
+        return (resume, frames.map(compressible))
+    }
+
+    private func compressible(_ frame: Frame) -> Frame {
+        guard frame.message.byteCount >= compressesFrom else { return frame }
+        return Frame(offset: frame.offset, message: frame.message.compressible)
     }
 
     /// What a client that stopped at `asked` gets of `frames`, which end where the node stands. `isCut`: the log may

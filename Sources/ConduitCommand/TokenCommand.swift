@@ -92,6 +92,9 @@ struct TokenIssueCommand: AsyncParsableCommand {
     @Flag(help: "May publish to rooms that it is not in.")
     var publishAnywhere = false
 
+    @Flag(help: "May not send to users and single clients.")
+    var noSend = false
+
     @Option(help: ArgumentHelp("The token's own id (jti); else a random one.", valueName: "text"))
     var id: String?
 
@@ -200,6 +203,7 @@ struct TokenIssueCommand: AsyncParsableCommand {
         }
         draft.mayBroadcastToEverybody = broadcastAll
         draft.mayPublishWithoutJoining = publishAnywhere
+        draft.maySend = !noSend
         draft.id = id ?? UUID().uuidString.lowercased()
         draft.issuer = issuer ?? (auth.jwt.issuer.isEmpty ? nil : auth.jwt.issuer)
         draft.audience = audience.isEmpty ? Array(auth.jwt.audience.prefix(1)) : audience

@@ -93,7 +93,8 @@ public struct RoomName: Hashable, Sendable, CustomStringConvertible {
 
     /// What stands before the first `:`; `nil` when there is none.
     public var namespace: Substring? {
-        rawValue.firstIndex(of: ":").map { rawValue[..<$0] }
+        // By bytes: a `:` and a combining mark behind it are one character, which is another one.
+        rawValue.utf8.firstIndex(of: UInt8(ascii: ":")).map { rawValue[..<$0] }
     }
 
     /// The name.

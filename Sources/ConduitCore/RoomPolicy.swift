@@ -83,8 +83,12 @@ public struct RoomPolicies: Hashable, Sendable {
 
     /// The policy of a room.
     public subscript(_ room: RoomName) -> RoomPolicy {
-        guard !namespaces.isEmpty, let namespace = room.namespace else { return rest }
-        return namespaces[String(namespace)] ?? rest
+        // What only looks like a namespace's name is another one: names are bytes.
+        guard !namespaces.isEmpty, let namespace = room.namespace,
+            let index = namespaces.index(forKey: String(namespace)),
+            namespaces.keys[index].utf8.elementsEqual(namespace.utf8)
+        else { return rest }
+        return namespaces.values[index]
     }
 
     /// Whether any room is ordered; cheap to ask for each message.

@@ -17,6 +17,9 @@ struct ExtensionOffers {
     /// All lines of a request together: that many offers are read, far more than any client makes.
     private static let most = 32
 
+    /// For clients that take less than what this server wants to use, but not least.
+    private static let middleWindowBits: UInt8 = 12
+
     private(set) var offers: [Offer] = []
 
     /// Reads one line of the field behind those before it; `false` when it isn't what the standard says it is.
@@ -56,7 +59,7 @@ struct ExtensionOffers {
             case ("server_max_window_bits", let value?):
                 // zlib makes no raw stream with a window of 8 bits.
                 guard let bits = Self.bits(value), DeflateParameters.windowBits.contains(bits) else { return nil }
-                agreed.serverWindowBits = min(windowBits, bits)
+                agreed.serverWindowBits = Self.window(windowBits, asked: bits)
                 agreed.saysServerWindow = true
             case ("client_max_window_bits", nil): break
             case ("client_max_window_bits", let value?):
@@ -67,6 +70,15 @@ struct ExtensionOffers {
             }
         }
         return agreed
+    }
+
+    /// The window for a client that takes no larger one than it has asked for.
+    ///
+    /// One of three at most, since each window that some member of a room has costs another compression of its messages;
+    /// a smaller one than was asked for may be answered (RFC 7692, 7.1.2.1).
+    private static func window(_ largest: UInt8, asked: UInt8) -> UInt8 {
+        guard asked < largest else { return largest }
+        return asked >= middleWindowBits ? middleWindowBits : DeflateParameters.windowBits.lowerBound
     }
 
     /// 8 to 15, without a zero before them.

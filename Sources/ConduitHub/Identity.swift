@@ -12,6 +12,10 @@ public struct Identity: Sendable {
     public var mayBroadcastToEverybody: Bool
     /// Whether it may publish to rooms that it is not in.
     public var mayPublishWithoutJoining: Bool
+    /// Whether it may send to users and to single clients.
+    public var maySend: Bool
+    /// Whether it may read every user's inbox: nobody has a name where nobody is asked for one.
+    package private(set) var mayReadInboxes = false
     /// What it may do with rooms; `nil` for as much as the namespaces let anybody.
     public var rights: RoomRights?
     /// Rooms that the server joins it to as it connects.
@@ -25,22 +29,27 @@ public struct Identity: Sendable {
     /// The subprotocol that was negotiated, if any. Set by the gateway.
     package var subprotocol: String?
 
-    /// An identity as an authentication handler returns it: it publishes to its own rooms only, unless told otherwise.
+    /// An identity as an authentication handler returns it: it publishes to its own rooms only, unless told otherwise, and
+    /// may send to users and clients.
     public init(
         user: UserID?, info: RawJSON? = nil, metadata: [String: String] = [:], mayBroadcastToEverybody: Bool = false,
-        mayPublishWithoutJoining: Bool = false, rights: RoomRights? = nil
+        mayPublishWithoutJoining: Bool = false, maySend: Bool = true, rights: RoomRights? = nil
     ) {
         self.user = user
         self.info = info
         self.metadata = metadata
         self.mayBroadcastToEverybody = mayBroadcastToEverybody
         self.mayPublishWithoutJoining = mayPublishWithoutJoining
+        self.maySend = maySend
         self.rights = rights
     }
 
     /// Anybody, on a node without authentication: may do what the original protocol allows.
-    public static let anonymous = Identity(
-        user: nil, mayBroadcastToEverybody: true, mayPublishWithoutJoining: true)
+    public static let anonymous: Identity = {
+        var identity = Identity(user: nil, mayBroadcastToEverybody: true, mayPublishWithoutJoining: true)
+        identity.mayReadInboxes = true
+        return identity
+    }()
 
     /// Whether it speaks the named protocol and so knows every event type.
     package var knowsAllEvents: Bool { subprotocol?.hasPrefix("conduit.v1.") ?? false }

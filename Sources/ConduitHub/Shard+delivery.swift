@@ -116,6 +116,15 @@ extension Shard {
         answer(client) { $0.writeImmutableBuffer(frame) }
     }
 
+    /// The same with a message that several clients get one by one: it is compressed once for all where it may be.
+    func queue(_ message: ServerMessage, for client: Client) {
+        guard let forms = message.deflated, client.windowBits != 0, message.byteCount >= compressesFrom, client.isOpen,
+            let compressor
+        else { return queue(message.frame, for: client) }
+        let frame = forms.frame(of: message.frame, windowBits: client.windowBits, by: compressor) ?? message.frame
+        answer(client) { $0.writeImmutableBuffer(frame) }
+    }
+
     /// Queues an answer for one client, which `write` encodes behind what was answered before: one whole frame.
     func answer(_ client: Client, _ write: (inout ByteBuffer) -> Void) {
         guard client.isOpen else { return }

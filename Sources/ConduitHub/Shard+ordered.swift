@@ -32,11 +32,16 @@ extension Shard {
         return policy.mode == .ordered
     }
 
-    /// A user's inbox is read by that user alone. Where nobody is known by name, everybody may, as everywhere.
+    /// A user's inbox is read by that user alone. On a node that asks nobody for a name everybody may, as everywhere.
     func checkInbox(_ room: RoomName, _ client: Client) throws(RequestError) {
-        guard let inbox = configuration.rooms.inbox, room.namespace == inbox[...] else { return }
-        let owner = room.rawValue.dropFirst(inbox.count + 1)
-        let mayRead = client.identity.user.map { $0.rawValue == owner } ?? client.identity.mayPublishWithoutJoining
+        guard hasPolicies, configuration.rooms[room].isInbox else { return }
+        let mayRead: Bool
+        if let user = client.identity.user {
+            let own = try? inbox(of: user)
+            mayRead = own == room
+        } else {
+            mayRead = client.identity.mayReadInboxes
+        }
         guard mayRead else { throw RequestError(.permissionDenied, "this is another user's inbox") }
     }
 
@@ -107,7 +112,7 @@ extension Shard {
                 room, epoch: admission.epoch, offset: admission.offset, recovered: admission.recovered,
                 reason: admission.reason, id: request)
             queue(joined.frame, for: client)
-            for message in admission.replay { queue(message.frame, for: client) }
+            for message in admission.replay { queue(message, for: client) }
         case .alreadyMember:
             // It has had everything; a replay now would be out of order.
             tellBridge(.joinAbandoned(room: room))

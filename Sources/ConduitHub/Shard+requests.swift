@@ -189,7 +189,12 @@ extension Shard {
 
     private func send(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.send()
+        guard client.identity.maySend else { throw Self.denied("sending to users and clients is not granted") }
         if hasPolicies, case .user(let user) = request.target, let room = try inbox(of: user) {
+            try checkName(of: room)
+            guard configuration.rooms[room].publish != .nobody else {
+                throw Self.denied("clients don't publish to inboxes")
+            }
             let message = EventEncoder.event(type: request.type, payload: request.payload, room: room)
             let publish = OrderedPublish(
                 room: room, json: message.json, replyTo: address(of: client, command.id), isInbox: true)
@@ -207,6 +212,7 @@ extension Shard {
     private func presence(_ command: Command, _ client: Client) throws(RequestError) {
         let request = try command.presence()
         try checkName(of: request.room)
+        try checkInbox(request.room, client)
         try checkPresence(request.room, client)
         guard !client.asksPresence else {
             throw RequestError(.rateLimited, "one presence request at a time: wait for the answer to the last one")

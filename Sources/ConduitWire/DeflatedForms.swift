@@ -3,7 +3,7 @@ import Synchronization
 
 /// The compressed frames of one message, made when the first recipient wants one and shared by all shards.
 ///
-/// There is one for each size of window. Two shards that want the same at the same moment may both make it, which takes
+/// There is one for each size of window that clients have agreed on: three at most, see `ExtensionOffers`. Two shards that want the same at the same moment may both make it, which takes
 /// no longer than waiting for each other; one of the two is kept.
 package final class DeflatedForms: Sendable {
     /// A compressed frame, or the finding that compressing doesn't pay.

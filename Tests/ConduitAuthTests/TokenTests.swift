@@ -246,7 +246,10 @@ import Testing
         #expect(identity.info?.description == "{\"name\":\"Ann é\"}")
         #expect(identity.rooms == [RoomName(literal: "lobby"), RoomName(literal: "news")])
         #expect(identity.metadata == ["plan": "pro"])
-        #expect(identity.mayBroadcastToEverybody && identity.mayPublishWithoutJoining)
+        #expect(identity.mayBroadcastToEverybody && identity.mayPublishWithoutJoining && identity.maySend)
+        let silent = try await key.token("\"send\":false")
+        #expect(
+            try await !withAuthenticator(.secret()) { try await $0.authenticate(Credentials(token: silent)) }.maySend)
         #expect(identity.issuedAt != nil && identity.expiresAt != nil)
         let rights = try #require(identity.rights)
         #expect(rights.allows([.join, .publish], in: RoomName(literal: "chat:1")))
@@ -262,7 +265,7 @@ import Testing
         "\"join\":\"lobby\"", "\"join\":[1]", "\"join\":[\"\"]", "\"join\":[\(many(129))]", "\"rooms\":\"*\"",
         "\"rooms\":[1]", "\"rooms\":[\"\"]", "\"rooms\":{\"a\":\"join\"}", "\"rooms\":{\"a\":[\"admin\"]}",
         "\"rooms\":{\"a\":[1]}", "\"rooms\":[\(many(257))]", "\"meta\":{\"a\":1}", "\"meta\":[]", "\"broadcast_all\":1",
-        "\"publish_anywhere\":\"true\"",
+        "\"publish_anywhere\":\"true\"", "\"send\":0",
     ])
     func claimsOfTheWrongFormRefuse(_ claims: String) async throws {
         let token = try await TestKey.make(.hs256).token(claims)
@@ -297,7 +300,7 @@ import Testing
         try await withAuthenticator(configuration) { authenticator in
             let identity = try await authenticator.authenticate(Credentials(token: nil))
             #expect(identity.user == nil && identity.rights == rights)
-            #expect(!identity.mayBroadcastToEverybody && !identity.mayPublishWithoutJoining)
+            #expect(!identity.mayBroadcastToEverybody && !identity.mayPublishWithoutJoining && !identity.maySend)
             // A bad token is no way to be nobody.
             #expect(try await authenticator.refusal(of: "nonsense") == .malformed)
             #expect(authenticator.statistics.results == ["anonymous": 1, "malformed": 1])

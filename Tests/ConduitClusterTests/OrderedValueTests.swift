@@ -125,6 +125,20 @@ import Testing
         #expect(late.count == 1 && joins.count == 0)
     }
 
+    @Test(arguments: [1, 2]) func whatSeveralGetIsCompressedOnceForAllOfThem(clients: Int) throws {
+        var joins = OrderedJoins(byteLimit: 10_000, compressesFrom: 20)
+        for _ in 0..<clients { _ = joins.add(try join(8), now: 0) }
+        let begun = joins.resume(joins.take(lobby), of: lobby, at: position)
+        let number = try #require(begun)
+        let long = ServerMessage(json: ByteBuffer(string: "{\"d\":0}"), offset: 11)
+        joins.delivered(long, offset: 11, epoch: "e", to: lobby)
+        joins.delivered(ServerMessage(json: ByteBuffer(string: "{\"d\":0}")), offset: 12, epoch: "e", to: lobby)
+        _ = joins.read(page(9...10), of: lobby, number)
+        let finished = joins.finish(lobby, number)
+        let (_, frames) = try #require(finished)
+        #expect(frames.map { $0.message.deflated != nil } == [clients > 1, clients > 1, clients > 1, false])
+    }
+
     @Test func whatIsTooMuchForAReplayIsNotKept() throws {
         var joins = OrderedJoins(byteLimit: 100)
         _ = joins.add(try join(1), now: 0)

@@ -27,6 +27,30 @@ import Testing
         #expect(RoomName("chat:a:b")?.namespace == "chat")
         #expect(RoomName("chat")?.namespace == nil)
         #expect(RoomName(":a")?.namespace == "")
+        #expect(RoomName(":")?.namespace == "")
+    }
+
+    /// A `:` with a combining mark behind it is one character to Swift, and an ASCII colon to everybody else.
+    @Test(arguments: ["\u{301}", "\u{301}a", "\u{FE0F}", "\u{200D}x", "\u{20DD}"])
+    func aMarkBehindTheColonHidesNoNamespace(rest: String) throws {
+        let room = try #require(RoomName("news:" + rest))
+        #expect(room.namespace.map { Array($0.utf8) } == Array("news".utf8))
+        #expect(RoomName("\(room)b:c")?.namespace == "news")
+        var quiet = RoomPolicy()
+        quiet.publish = .nobody
+        #expect(RoomPolicies(namespaces: ["news": quiet])[room] == quiet)
+    }
+
+    @Test func aNamespaceThatLooksLikeAnotherIsAnotherOne() {
+        var quiet = RoomPolicy()
+        quiet.publish = .nobody
+        let policies = RoomPolicies(namespaces: ["Key": quiet, "caf\u{E9}": quiet])
+        #expect(policies[RoomName(literal: "Key:1")] == quiet)
+        #expect(RoomName("caf\u{E9}:1").map { policies[$0] } == quiet)
+        // The Kelvin sign, and an e with an accent behind it.
+        for name in ["\u{212A}ey:1", "cafe\u{301}:1"] {
+            #expect(RoomName(name).map { policies[$0] } == RoomPolicy())
+        }
     }
 
     @Test func clientIDNamesItsNode() throws {

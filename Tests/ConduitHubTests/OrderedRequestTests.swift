@@ -21,6 +21,7 @@ import Testing
         configuration.roomsPerClient = 2
         configuration.rooms = RoomPolicies(
             namespaces: ["log": log, "inbox": inbox, "quiet": quiet, "closed": closed])
+        configuration.compression = CompressionConfiguration()
         return try ShardHarness(configuration: configuration)
     }
 
@@ -151,6 +152,109 @@ import Testing
         ]
         #expect(events.count == expected.count)
         for (event, word) in zip(events, expected) { #expect(event.contains(word)) }
+    }
+
+    /// What a client is answered when it asks for another one's inbox in each of the ways there are.
+    private static func codes(_ client: TestClient, _ room: String) throws -> [String] {
+        try client.send(#"{"type":"history","data":{"room":"\#(room)"}}"#)
+        try client.send(#"{"type":"presence","data":{"room":"\#(room)"}}"#)
+        try client.send(#"{"type":"join_room","data":{"room":"\#(room)","recover":{"epoch":"e","offset":0}}}"#)
+        return try client.events().map(\.code)
+    }
+
+    private static let denied = Array(repeating: "permission_denied", count: 3)
+
+    /// Users are bytes: who only looks like the owner is another user.
+    @Test(arguments: [
+        ("Kate", "\u{212A}ate"), ("\u{212A}ate", "Kate"), ("caf\u{E9}", "cafe\u{301}"), ("cafe\u{301}", "caf\u{E9}"),
+        ("\u{301}ann", "ann"), ("ann", "\u{301}ann"), ("ann", "bob"),
+    ])
+    func anInboxIsReadByItsOwnerAlone(_ owner: String, _ other: String) throws {
+        let harness = try Self.harness()
+        let client = try harness.connect(user: other)
+        #expect(try Self.codes(client, "inbox:\(owner)") == Self.denied)
+        #expect(harness.relay.all.allSatisfy { if case .connected = $0 { true } else { false } })
+        // One's own may be asked for in all ways.
+        let own = try harness.connect(user: owner)
+        try own.send(#"{"type":"presence","data":{"room":"inbox:\#(owner)"}}"#)
+        try own.send(#"{"type":"history","data":{"room":"inbox:\#(owner)"}}"#)
+        try own.send(#"{"type":"join_room","data":{"room":"inbox:\#(owner)"}}"#)
+        // An identity that nobody was asked for may publish anywhere, so it need not be in a room to read its history.
+        #expect(try own.events().isEmpty)
+        #expect(Self.joins(harness).map(\.room.rawValue) == ["inbox:\(owner)"])
+    }
+
+    @Test func publishingAnywhereReadsNobodysInbox() throws {
+        let harness = try Self.harness()
+        let service = try harness.connect(identity: Identity(user: nil, mayPublishWithoutJoining: true))
+        #expect(try Self.codes(service, "inbox:ann") == Self.denied)
+        // Where nobody is asked for a name, nobody has an inbox to himself.
+        let anybody = try harness.connect()
+        #expect(try Self.codes(anybody, "inbox:ann").isEmpty)
+        #expect(Self.joins(harness).count == 1)
+    }
+
+    @Test func sendingNeedsItsGrantAndAnInboxThatClientsMayWriteTo() throws {
+        let sends = [
+            #"{"type":"send","id":1,"data":{"user":"ann","type":"t","payload":1}}"#,
+            #"{"type":"send","id":2,"data":{"client":"test.aaaaaaaaaaaaaaaaaaaa","type":"t","payload":1}}"#,
+        ]
+        let harness = try Self.harness()
+        let silent = try harness.connect(identity: Identity(user: UserID("bob"), maySend: false))
+        for send in sends { try silent.send(send) }
+        #expect(try silent.events().map(\.code) == ["permission_denied", "permission_denied"])
+        func stored(_ harness: ShardHarness) -> Int {
+            harness.relay.all.count { if case .publishOrdered = $0 { true } else { false } }
+        }
+        func sent(_ harness: ShardHarness) -> Int {
+            harness.relay.all.count { if case .send = $0 { true } else { false } }
+        }
+        #expect(stored(harness) == 0 && sent(harness) == 0)
+        let other = try harness.connect(identity: Identity(user: UserID("bob")))
+        for send in sends { try other.send(send) }
+        #expect(try other.events().isEmpty)
+        #expect(stored(harness) == 1 && sent(harness) == 1)
+        // The namespace takes nothing of clients; names have their bound there as everywhere.
+        var inbox = RoomPolicy()
+        inbox.mode = .ordered
+        inbox.isInbox = true
+        inbox.publish = .nobody
+        var configuration = HubConfiguration()
+        configuration.rooms = RoomPolicies(namespaces: ["inbox": inbox])
+        let quiet = try ShardHarness(configuration: configuration)
+        let client = try quiet.connect(user: "bob")
+        for send in sends { try client.send(send) }
+        #expect(try client.events().map(\.code) == ["permission_denied"])
+        #expect(stored(quiet) == 0 && sent(quiet) == 1)
+        inbox.publish = .anyone
+        configuration.rooms = RoomPolicies(namespaces: ["inbox": inbox])
+        configuration.roomNameBytes = 8
+        let short = try ShardHarness(configuration: configuration)
+        let sender = try short.connect(user: "bob")
+        try sender.send(sends[0])
+        #expect(try sender.events().map(\.code) == ["limit_exceeded"])
+        #expect(stored(short) == 0)
+    }
+
+    @Test func aReplayThatSeveralGetIsCompressedOnce() throws {
+        let harness = try Self.harness()
+        let shard = harness.shards[0]
+        let room = RoomName(literal: "log:a")
+        let text = String(repeating: "abc ", count: 1_000)
+        let replay = (3...5).map {
+            ServerMessage(json: ByteBuffer(string: #"{"type":"t","data":"\#(text)"}"#), offset: $0).compressible
+        }
+        for _ in 0..<3 {
+            let client = try harness.connect(deflate: DeflateParameters(serverWindowBits: 15))
+            try client.send(#"{"type":"join_room","data":{"room":"log:a","recover":{"epoch":"e","offset":2}}}"#)
+        }
+        for join in Self.joins(harness) {
+            let admission = OrderedAdmission(room: room, epoch: "e", offset: 5, recovered: true, replay: replay)
+            shard.perform([.admit(join.replyTo.client, admission, nil)])
+        }
+        harness.turn()
+        #expect(Self.words(harness).count == 3)
+        #expect(shard.compressor?.statistics.deflated == 3)
     }
 
     @Test func oneHistoryRequestAtATime() throws {

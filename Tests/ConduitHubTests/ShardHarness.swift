@@ -49,14 +49,15 @@ final class ShardHarness {
     func turn() { for _ in 0..<4 { for loop in loops { loop.run() } } }
 
     func connect(
-        shard: Int = 0, user: String? = nil, identity: Identity? = nil, subprotocol: String? = nil
+        shard: Int = 0, user: String? = nil, identity: Identity? = nil, subprotocol: String? = nil,
+        deflate: DeflateParameters? = nil
     ) throws -> TestClient {
         var identity = identity ?? Identity.anonymous
         if let user { identity.user = UserID(user) }
         identity.subprotocol = subprotocol
         let channel = EmbeddedChannel(loop: loops[shard])
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
-        try shards[shard].admit(channel, identity: identity)
+        try shards[shard].admit(channel, identity: identity, deflate: deflate)
         turn()
         return TestClient(channel: channel, harness: self)
     }

@@ -1,5 +1,6 @@
 package import ConduitWire
 import Foundation
+import Glibc
 import NIOConcurrencyHelpers
 package import NIOCore
 import NIOPosix
@@ -39,9 +40,13 @@ package final class TestWebSocket: Sendable {
 
     /// Connects and upgrades. Throws the ``TestHTTPResponse`` when the server refuses. With the certificate of an
     /// authority it speaks TLS, in `tlsVersion` where one is given, and shows a certificate of its own where one is given.
+    ///
+    /// A kernel keeps some twenty segments for a peer that doesn't read: 3 MB of the loopback's large ones, which a test of
+    /// slow consumers would have to fill first. `segmentBytes` asks for smaller ones.
     package static func connect(
         host: String = "127.0.0.1", port: Int, path: String = "/ws", headers: [(String, String)] = [],
         subprotocols: [String] = [], answersPings: Bool = true, receiveBufferBytes: Int? = nil,
+        segmentBytes: Int? = nil,
         sendingBehindRequest tail: ByteBuffer = ByteBuffer(), authority caFile: String? = nil,
         tlsVersion: TLSVersion? = nil, clientCertificate: TestCertificates.Pair? = nil, from source: String? = nil,
         timeout: TimeAmount = .seconds(60)
@@ -75,6 +80,10 @@ package final class TestWebSocket: Sendable {
         if let receiveBufferBytes {
             bootstrap = bootstrap.channelOption(
                 .socketOption(.so_rcvbuf), value: SocketOptionValue(receiveBufferBytes))
+        }
+        if let segmentBytes {
+            bootstrap = bootstrap.channelOption(
+                .tcpOption(NIOBSDSocket.Option(rawValue: TCP_MAXSEG)), value: SocketOptionValue(segmentBytes))
         }
         if let source { bootstrap = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
         let channel = try await bootstrap.connect(host: host, port: port).get()

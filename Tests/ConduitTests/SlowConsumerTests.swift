@@ -37,7 +37,8 @@ struct SlowConsumerTests {
             self.keys = keys
             func connect(_ receiveBufferBytes: Int? = nil) async throws -> TestWebSocket {
                 try await TestWebSocket.connect(
-                    port: node.node.httpPort, receiveBufferBytes: receiveBufferBytes, authority: tls?.caFile)
+                    port: node.node.httpPort, receiveBufferBytes: receiveBufferBytes,
+                    segmentBytes: receiveBufferBytes == nil ? nil : 1_000, authority: tls?.caFile)
             }
             self.slow = try await connect(4096)
             self.healthy = try await connect()

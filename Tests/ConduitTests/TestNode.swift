@@ -54,6 +54,7 @@ struct TestNode {
     ) async throws -> TestWebSocket {
         try await TestWebSocket.connect(
             port: node.httpPort, headers: token.map { [("Authorization", "Bearer \($0)")] } ?? [],
-            subprotocols: subprotocols, receiveBufferBytes: receiveBufferBytes)
+            subprotocols: subprotocols, receiveBufferBytes: receiveBufferBytes,
+            segmentBytes: receiveBufferBytes == nil ? nil : 1_000)
     }
 }

@@ -115,9 +115,9 @@ struct AdminView: AdminNode {
     func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt {
         let now = WallClock.milliseconds
         let age = configuration.hub.revocationAgeMilliseconds
-        let isKept = await bridge.revoke(
-            Revocation(revocation.target, now: now, lastExpiry: revocation.expiresAt, age: age))
-        return AdminReceipt(unreachable: isKept ? [] : ["redis"])
+        let made = Revocation(revocation.target, now: now, lastExpiry: revocation.expiresAt, age: age)
+        let isKept = await bridge.revoke(made)
+        return AdminReceipt(unreachable: isKept ? [] : ["redis"], expiresAt: made.expiresAt - Revocation.margin)
     }
 
     /// The other nodes all together, while the bus is away.

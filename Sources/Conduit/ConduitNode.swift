@@ -65,6 +65,7 @@ public final class ConduitNode: Service {
         if authenticate == nil {
             if configuration.auth.isConfigured {
                 authenticator = try await Authenticator.make(configuration.auth, logger: logger)
+                if let notice = configuration.endlessTokensNotice { logger.warning("\(notice)") }
             } else {
                 logger.warning("\(configuration.openNotice)")
                 configuration.gateway.host = configuration.listeningHost(isAuthenticated: false)
@@ -122,7 +123,7 @@ public final class ConduitNode: Service {
     /// ones are refused. Tokens that are issued later are good again, where they say when (`Identity.issuedAt`).
     ///
     /// - Parameter lastExpiry: when the last of these tokens runs out, in milliseconds since 1970: as long the node remembers
-    ///   it. `auth.revocation-age` from now when it isn't known.
+    ///   it. `auth.revocation-age` from now when it isn't known. A token that is refused and lives longer lengthens it.
     /// - Returns: whether nodes that are out of reach now or start later will know: `false` while Redis is away.
     @discardableResult
     public func revoke(_ user: UserID, lastExpiry: Int64? = nil) async -> Bool {

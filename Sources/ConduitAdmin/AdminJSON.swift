@@ -26,6 +26,7 @@ enum AdminJSON {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"ok\":true")
         if let count = receipt.count { buffer.writeString(",\"\(countName)\":\(count)") }
+        if let time = receipt.expiresAt { buffer.writeString(",\"expires_at\":\"\(Timestamp.text(time))\"") }
         buffer.writeUnreachable(receipt.unreachable)
         buffer.writeStaticString("}\n")
         return buffer

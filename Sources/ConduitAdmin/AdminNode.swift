@@ -54,10 +54,13 @@ package struct AdminReceipt: Hashable, Sendable {
     package var count: Int?
     /// What could not be reached; the command was carried out without it.
     package var unreachable: [String]
+    /// Until when it holds, where it ends by itself, in milliseconds since 1970.
+    package var expiresAt: Int64?
 
-    package init(count: Int? = nil, unreachable: [String] = []) {
+    package init(count: Int? = nil, unreachable: [String] = [], expiresAt: Int64? = nil) {
         self.count = count
         self.unreachable = unreachable
+        self.expiresAt = expiresAt
     }
 }
 

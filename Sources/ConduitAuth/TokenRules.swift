@@ -65,6 +65,8 @@ package struct TokenRules: Sendable {
         guard tokens.audience.isEmpty || !Set(audience).isDisjoint(with: tokens.audience) else {
             throw AuthenticationError(.wrongAudience, "the token is for another audience")
         }
-        return try reader.identity(user: "sub", expiry: "exp", defaultRights: configuration.defaultRights)
+        var identity = try reader.identity(user: "sub", expiry: "exp", defaultRights: configuration.defaultRights)
+        identity.leeway = leeway
+        return identity
     }
 }

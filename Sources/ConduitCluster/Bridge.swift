@@ -137,8 +137,10 @@ final class Bridge {
     var isCommon = true
     /// Those that were said here and not to the others, who were out of reach.
     var owedRevocations: [Revocation] = []
+    /// When they were told last; they are told again when that didn't get through.
+    var owedRevocationsToldAt: Int64 = 0
     /// Which reading of those in Redis is under way, and when the last one was complete.
-    var revocationScan: UInt64 = 0
+    var revocationScan: RevocationScan?
     var revocationsReadAt: Int64?
 
     // Registry.
@@ -287,6 +289,7 @@ final class Bridge {
         interest.retryRefused(now: now)
         checkSubscribing(now: now)
         tickOrdered(now: now)
+        tellLengthenedRevocations()
         if let again = assertAgainAt, again <= now, assertion == nil, canAssert, !isLeaving { assertEverything() }
         if case .greeting(let until) = phase, until <= now { becomeLive() }
         needsFlush()

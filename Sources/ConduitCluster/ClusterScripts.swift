@@ -78,17 +78,19 @@ struct ClusterScript {
             """)
 
     /// Remembers revocations, each as long as it says; forgets those that have run out, and above a number those that
-    /// would run out first. Returns how many were forgotten before their time.
+    /// would run out first. Returns how many were forgotten before their time, and which ones were new, counted from 1.
     /// KEYS: revoked. ARGV: the number, then member and end (ms since 1970) of each.
     static let revoke = ClusterScript(
         name: "revoke",
         text: """
             local time = redis.call('TIME')
             local now = time[1] * 1000 + math.floor(time[2] / 1000)
+            local new = {}
             for i = 2, #ARGV, 2 do
                 local old = redis.call('ZSCORE', KEYS[1], ARGV[i])
                 if not old or tonumber(old) < tonumber(ARGV[i + 1]) then
                     redis.call('ZADD', KEYS[1], ARGV[i + 1], ARGV[i])
+                    new[#new + 1] = i / 2
                 end
             end
             local first = redis.call('ZRANGE', KEYS[1], 0, 499, 'WITHSCORES')
@@ -101,7 +103,7 @@ struct ClusterScript {
             if last[2] then
                 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(1000, tonumber(last[2]) - now)))
             end
-            return #over
+            return {#over, new}
             """)
 
     static let all = [members, heartbeat, claim, strikeOff, identify, release, revoke, orderedPublish, orderedRead]

@@ -13,6 +13,7 @@ struct CheckConfigCommand: ParsableCommand {
         let configuration = try node.load()
         print("The configuration is in order.")
         if !configuration.auth.isConfigured { CommandExit.say("conduit: warning: \(configuration.openNotice)") }
+        if let notice = configuration.endlessTokensNotice { CommandExit.say("conduit: warning: \(notice)") }
     }
 }
 

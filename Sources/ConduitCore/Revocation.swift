@@ -14,7 +14,7 @@ package struct Revocation: Hashable, Sendable {
     /// How much longer than its tokens it is remembered, in milliseconds: clocks differ, and so does what is let pass.
     package static let margin: Int64 = 600_000
     /// The end of the year 9999, in milliseconds since 1970.
-    private static let latest: Int64 = 253_402_300_799_999
+    package static let latest: Int64 = 253_402_300_799_999
 
     /// Whose tokens.
     package let target: Target
@@ -44,7 +44,7 @@ package struct Revocation: Hashable, Sendable {
 ///
 /// Bounded: where there is no room for another one, the one that would run out first is forgotten, and counted.
 package struct RevocationTable: Sendable {
-    private struct Entry: Equatable {
+    fileprivate struct Entry: Equatable {
         var revokedAt: Int64
         var expiresAt: Int64
     }
@@ -89,6 +89,52 @@ package struct RevocationTable: Sendable {
         }
         if let tokenID, let entry = entries[.token(tokenID)], entry.expiresAt > now { return true }
         return false
+    }
+
+    /// Until when a target is revoked, and since when; `nil` when it isn't.
+    package subscript(target: Revocation.Target) -> Revocation? {
+        entries[target].map { Revocation(target, revokedAt: $0.revokedAt, expiresAt: $0.expiresAt) }
+    }
+
+    /// Lengthens what revokes a token that lives longer: it would be good again. Returns what has changed.
+    ///
+    /// - Parameters:
+    ///   - issuedAt: when it was issued. Of a user's tokens that don't say so nothing is lengthened, since new ones look
+    ///     as old ones do, and would keep the user out for good.
+    ///   - least: what ends earlier is lengthened, in milliseconds since 1970.
+    ///   - end: until then.
+    package mutating func lengthen(
+        user: UserID?, tokenID: String?, issuedAt: Int64?, ifBefore least: Int64, to end: Int64, now: Int64
+    ) -> [Revocation] {
+        var changed: [Revocation] = []
+        let targets = [issuedAt == nil ? nil : user.map { Revocation.Target.user($0) }, tokenID.map { .token($0) }]
+        for case let target? in targets {
+            guard let entry = entries[target], entry.expiresAt > now, entry.expiresAt < least else { continue }
+            if case .user = target, let issuedAt, issuedAt > entry.revokedAt { continue }
+            let longer = Revocation(target, revokedAt: entry.revokedAt, expiresAt: end)
+            if insert(longer, now: now) { changed.append(longer) }
+        }
+        return changed
+    }
+
+    /// All of them in slices, in no order: the table as it is now, whatever becomes of it.
+    package var slices: Slices { Slices(entries: entries, next: entries.startIndex) }
+
+    /// See ``RevocationTable/slices``.
+    package struct Slices: Sendable {
+        fileprivate let entries: [Revocation.Target: Entry]
+        fileprivate var next: [Revocation.Target: Entry].Index
+
+        /// The next ones, so many at most; none behind the last.
+        package mutating func take(_ limit: Int) -> [Revocation] {
+            var slice: [Revocation] = []
+            while slice.count < limit, next != entries.endIndex {
+                let (target, entry) = entries[next]
+                slice.append(Revocation(target, revokedAt: entry.revokedAt, expiresAt: entry.expiresAt))
+                entries.formIndex(after: &next)
+            }
+            return slice
+        }
     }
 
     // MARK: Ends

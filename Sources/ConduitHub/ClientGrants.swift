@@ -40,7 +40,7 @@ final class ClientGrants {
         self.rooms = Set(identity.rooms)
         self.inbox = inbox
         // Any number may stand in a token.
-        let end = identity.expiresAt.map { min(max($0, 0), Self.latest) }
+        let end = identity.isTakenUntil.map { min(max($0, 0), Self.latest) }
         self.expires = end.map { now + $0 - wallClock } ?? .max / 2
     }
 

@@ -30,7 +30,7 @@ public final class Hub: Sendable {
         router: MessageRouter = MessageRouter(), hooks: HubHooks = HubHooks(), relay: any HubRelay = NoRelay(),
         logger: Logger
     ) async throws -> Hub {
-        let revocations = Revocations()
+        let revocations = Revocations(ageMilliseconds: configuration.revocationAgeMilliseconds)
         var shards: [ShardRef] = []
         let pendingTotal = PendingTotal(shards: eventLoops.count)
         for (index, loop) in eventLoops.enumerated() {

@@ -50,7 +50,7 @@ public struct HubConfiguration: Sendable {
     /// A client whose token has run out has this long to bring another one, then it is closed with 3005, in milliseconds.
     public var refreshGraceMilliseconds = 25_000
     /// How long a revocation is remembered that doesn't say how long, in milliseconds: at least as long as tokens live.
-    public var revocationAgeMilliseconds: Int64 = 86_400_000
+    public var revocationAgeMilliseconds: Int64 = 2_592_000_000
 
     /// The defaults.
     public init() {}

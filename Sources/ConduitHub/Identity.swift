@@ -26,6 +26,8 @@ public struct Identity: Sendable {
     public var issuedAt: Int64?
     /// The token's own id (`jti`), by which it can be revoked.
     public var tokenID: String?
+    /// How far the clock that the token's times are from may be off, in milliseconds. Set by who judges tokens.
+    package var leeway: Int64 = 0
     /// The subprotocol that was negotiated, if any. Set by the gateway.
     package var subprotocol: String?
 

@@ -186,7 +186,7 @@ extension Shard {
             let identity = try outcome.get()
             guard identity.user == client.identity.user else { throw Self.denied("the token is another user's") }
             guard !revocations.isRevoked(identity) else { throw Self.denied("the token was revoked") }
-            if let time = identity.expiresAt, time <= WallClock.milliseconds {
+            if let time = identity.isTakenUntil, time <= WallClock.milliseconds {
                 throw RequestError(.tokenExpired, "the token has run out")
             }
             client.refusals = 0
@@ -246,8 +246,9 @@ extension Shard {
             case nil: clients.clients.compactMap(\.self)
             }
         for client in concerned where client.isOpen {
-            let isRevoked = revocation.map { $0.concerns(client.identity) } ?? revocations.isRevoked(client.identity)
-            if isRevoked { close(client, .invalidToken) }
+            // Asked in any case: a token that lives longer lengthens its revocation.
+            let isRevoked = revocations.isRevoked(client.identity)
+            if isRevoked || revocation?.concerns(client.identity) ?? false { close(client, .invalidToken) }
         }
     }
 }
@@ -256,7 +257,7 @@ extension Revocation {
     /// Whether it is about the token of an identity.
     fileprivate func concerns(_ identity: Identity) -> Bool {
         switch target {
-        case .user(let user): identity.user == user && (identity.issuedAt.map { $0 <= revokedAt } ?? true)
+        case .user(let user): identity.user == user && (identity.issuedNotBefore.map { $0 <= revokedAt } ?? true)
         case .token(let id): identity.tokenID == id
         }
     }

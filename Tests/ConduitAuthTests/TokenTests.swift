@@ -233,6 +233,23 @@ import Testing
         }
     }
 
+    /// Who takes a token in spite of clocks that are apart must do so when it asks whether it is older than a revocation.
+    @Test func aTokenOfAClockThatIsAheadIsRevokedToo() async throws {
+        let key = try await TestKey.make(.hs256)
+        let revocations = Revocations()
+        let now = WallClock.milliseconds
+        let end = now + 3_600_000
+        revocations.add([Revocation(.user(UserID(literal: "ann")), revokedAt: now, expiresAt: end)])
+        try await withAuthenticator(.secret()) { authenticator in
+            let token = try await key.token("\"sub\":\"ann\",\"iat\":\(TestKey.now + 5)")
+            let identity = try await authenticator.authenticate(Credentials(token: token))
+            #expect(identity.leeway == 10_000)
+            await #expect(throws: AuthenticationError(.revoked, "the token was revoked")) {
+                _ = try await authenticator.authenticate(Credentials(token: token), revocations)
+            }
+        }
+    }
+
     @Test func claimsMakeAnIdentity() async throws {
         let key = try await TestKey.make(.hs256)
         let token = try await key.token(

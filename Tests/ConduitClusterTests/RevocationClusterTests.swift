@@ -1,7 +1,9 @@
 import ConduitCore
 import ConduitHub
+import ConduitRedis
 import ConduitTelemetry
 import ConduitTesting
+import NIOCore
 import Testing
 
 @testable import ConduitCluster
@@ -33,7 +35,59 @@ import Testing
         let identity = Identity(user: UserID("user:2999"))
         #expect(node.sink.revocations.isRevoked(identity))
         // The shards are told to look at their clients.
-        #expect(node.sink.received.contains { $0.kind == .revoked(nil) })
+        // After each page: what comes next may fail, and the next reading finds nothing new.
+        #expect(node.sink.received.filter { $0.kind == .revoked(nil) && $0.shard == 0 }.count > 1)
+    }
+
+    /// Neither is published, nor is written: nobody can tell, so it is said again.
+    @Test func whatIsSaidWhileTheLinkBreaksIsSaidAgain() async throws {
+        let redis = try await RedisServer.start()
+        let proxy = try await TCPProxy.start(to: redis.port)
+        var configuration = try TestNode.configuration(redis)
+        configuration.redis = try RedisConfiguration(url: "redis://127.0.0.1:\(proxy.port)")
+        configuration.redis?.reconnectMax = .milliseconds(200)
+        let cut = try TestNode("cut", configuration), other = try await TestNode.start("other", redis)
+        try await cut.connected()
+        let ann = try revocation("ann")
+        try await proxy.set(.blackHole)
+        async let isKept = cut.bridge.revoke(ann)
+        try await eventually("it holds here") { cut.sink.revocations.all == [ann] }
+        try await proxy.reset()
+        #expect(await !isKept)
+        #expect(other.sink.revocations.all.isEmpty)
+        try await proxy.set(.pass)
+        try await eventually("the other node is told") {
+            other.sink.received.contains { $0.kind == .revoked(ann) }
+        }
+        #expect(other.sink.revocations.all == [ann])
+        try await eventually("Redis has it") { try await redis.redisCLI("ZCARD", key).contains("1") }
+    }
+
+    @Test func whatRedisHasLostIsWrittenAndTold() async throws {
+        let redis = try await RedisServer.start()
+        let node = try await TestNode.start("node", redis), other = try await TestNode.start("other", redis)
+        let known = try (0..<2_500).map { try revocation("user:\($0)") }
+        node.sink.revocations.add(known)
+        _ = try await redis.redisCLI("FLUSHALL")
+        try await eventually("Redis has all") { try await redis.redisCLI("ZCARD", key).contains("2500") }
+        // Told, not read: each by itself.
+        try await eventually("the other node has all") { Set(other.sink.revocations.all) == Set(known) }
+    }
+
+    @Test func whatIsLengthenedHereIsKnownEverywhere() async throws {
+        let redis = try await RedisServer.start()
+        let node = try await TestNode.start("node", redis), other = try await TestNode.start("other", redis)
+        let ann = try revocation("ann", for: 60_000)
+        #expect(await node.bridge.revoke(ann))
+        var identity = Identity(user: UserID("ann"))
+        identity.issuedAt = ann.revokedAt
+        identity.expiresAt = ann.expiresAt + 3_600_000
+        #expect(node.sink.revocations.isRevoked(identity))
+        let end = ann.expiresAt + 3_600_000 + Revocation.margin
+        try await eventually("the other node knows the end") { other.sink.revocations.all.first?.expiresAt == end }
+        try await eventually("Redis knows the end") {
+            try await redis.redisCLI("ZRANGE", key, "0", "-1", "WITHSCORES").contains("\(end)")
+        }
     }
 
     @Test func redisForgetsWhatHasRunOutAndKeepsTheLongest() async throws {

@@ -31,6 +31,41 @@ struct RevocationTableTests {
         #expect(table.isRevoked(user: nil, tokenID: "a", issuedAt: 999, now: 150))
     }
 
+    @Test func aTokenThatLivesLongerLengthensWhatRevokesIt() {
+        var table = RevocationTable()
+        for target in [Revocation.Target.user(ann), .token("a"), .token("b")] {
+            _ = table.insert(Revocation(target, revokedAt: 1_000, expiresAt: 9_000), now: 1_000)
+        }
+        func lengthen(_ user: UserID?, _ id: String?, issuedAt: Int64?, to end: Int64) -> [Revocation] {
+            table.lengthen(user: user, tokenID: id, issuedAt: issuedAt, ifBefore: end, to: end, now: 2_000)
+        }
+        // Issued later, or nobody knows: a new token of the user mustn't keep it out for good.
+        #expect(lengthen(ann, nil, issuedAt: 1_001, to: 20_000).isEmpty)
+        #expect(lengthen(ann, nil, issuedAt: nil, to: 20_000).isEmpty)
+        #expect(lengthen(ann, nil, issuedAt: 1_000, to: 9_000).isEmpty)
+        #expect(lengthen(UserID(literal: "bob"), "c", issuedAt: 1, to: 20_000).isEmpty)
+        let longer = [Revocation.Target.user(ann), .token("a")].map {
+            Revocation($0, revokedAt: 1_000, expiresAt: 20_000)
+        }
+        #expect(lengthen(ann, "a", issuedAt: 1_000, to: 20_000) == longer)
+        #expect(lengthen(ann, "a", issuedAt: 1_000, to: 19_999).isEmpty)
+        #expect(table.isRevoked(user: ann, tokenID: nil, issuedAt: 5, now: 19_999))
+        #expect(table[.token("a")] == longer[1] && table[.token("b")]?.expiresAt == 9_000)
+        #expect(table.count == 3)
+    }
+
+    @Test func slicesAreOfTheTableAsItWas() {
+        var table = RevocationTable()
+        let all = (0..<25).map { Revocation(.token("\($0)"), revokedAt: 0, expiresAt: 1_000 + $0) }
+        for revocation in all { _ = table.insert(revocation, now: 0) }
+        var slices = table.slices
+        _ = table.insert(Revocation(.token("late"), revokedAt: 0, expiresAt: 5_000), now: 2_000)
+        #expect(table.count == 1)
+        let parts = [slices.take(10), slices.take(10), slices.take(10), slices.take(10)]
+        #expect(parts.map(\.count) == [10, 10, 5, 0])
+        #expect(Set(parts.joined()) == Set(all))
+    }
+
     @Test func revokingTheSameAgainAndAgainTakesNoMemory() {
         var table = RevocationTable(limit: 10)
         for time in Int64(1)...5_000 {

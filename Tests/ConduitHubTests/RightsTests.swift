@@ -69,6 +69,64 @@ import Testing
         #expect(try other.closeCode == nil)
     }
 
+    /// As at the handshake: clocks are apart afterwards too.
+    @Test func aTokenIsTakenUntilItsEndAndTheLeeway() throws {
+        let harness = try ShardHarness()
+        var ann = identity("ann", nil)
+        ann.expiresAt = WallClock.milliseconds - 5_000
+        ann.leeway = 10_000
+        let client = try harness.connect(identity: ann)
+        try client.send(#"{"type":"join_room","data":{"room":"a"}}"#)
+        #expect(try client.events().map(\.type) == ["room_joined"])
+        advance(harness, milliseconds: 6_000)
+        try client.send(#"{"type":"join_room","data":{"room":"b"}}"#)
+        #expect(try client.events().map(\.code) == ["token_expired"])
+    }
+
+    /// The issuer's clock may be ahead by the leeway: a token of before the revocation looks newer.
+    @Test func aRevocationReachesOverTheLeeway() throws {
+        let harness = try ShardHarness()
+        func connect(issuedAt: Int64) throws -> TestClient {
+            var ann = identity("ann", nil)
+            (ann.issuedAt, ann.leeway) = (issuedAt, 10_000)
+            return try harness.connect(identity: ann)
+        }
+        let now = WallClock.milliseconds
+        let old = try connect(issuedAt: now + 10_000), new = try connect(issuedAt: now + 10_001)
+        let revocation = Revocation(.user(UserID(literal: "ann")), revokedAt: now, expiresAt: now + 60_000)
+        harness.shards[0].revocations.add([revocation])
+        for kind in [revocation, nil] { harness.shards[0].perform([.revoked(kind)]) }
+        harness.turn()
+        #expect(try old.closeCode == 3500)
+        #expect(try new.closeCode == nil)
+        #expect(try connect(issuedAt: now + 10_000).closeCode == 3500)
+    }
+
+    @Test func aRevocationLastsAsLongAsTheTokensThatItCloses() throws {
+        let harness = try ShardHarness()
+        let now = WallClock.milliseconds
+        var ann = identity("ann", nil)
+        (ann.issuedAt, ann.expiresAt) = (now - 1_000, now + 9_000_000)
+        let client = try harness.connect(identity: ann)
+        let revocation = Revocation(.user(UserID(literal: "ann")), revokedAt: now, expiresAt: now + 60_000)
+        let revocations = harness.shards[0].revocations
+        revocations.add([revocation])
+        harness.shards[0].perform([.revoked(revocation)])
+        harness.turn()
+        #expect(try client.closeCode == 3500)
+        let longer = Revocation(revocation.target, revokedAt: now, expiresAt: now + 9_000_000 + Revocation.margin)
+        #expect(revocations.takeLengthened() == [longer] && revocations.all == [longer])
+        #expect(revocations.takeLengthened().isEmpty)
+        // Without an end of its own, it is remembered anew.
+        var bob = identity("bob", nil)
+        bob.tokenID = "b"
+        revocations.add([Revocation(.token("b"), revokedAt: now, expiresAt: now + 60_000)])
+        #expect(revocations.isRevoked(bob))
+        let end = revocations.takeLengthened().first?.expiresAt ?? 0
+        #expect(end >= now + HubConfiguration().revocationAgeMilliseconds)
+        #expect(revocations.isRevoked(bob) && revocations.takeLengthened().isEmpty)
+    }
+
     @Test(arguments: [Int64.min, -1, 0]) func anEndInThePastIsOneWhateverTheNumber(expiresAt: Int64) throws {
         let harness = try ShardHarness()
         var ann = identity("ann", nil)

@@ -157,6 +157,11 @@ import Testing
         #expect(check.output.contains("127.0.0.1 only, not on 0.0.0.0"))
         let quiet = try await Program.run("check-config", environment: ["CONDUIT_AUTH_JWT_SECRET": Self.secret])
         #expect(quiet.output == "The configuration is in order.\n")
+        let endless = try await Program.run(
+            "check-config",
+            environment: ["CONDUIT_AUTH_JWT_SECRET": Self.secret, "CONDUIT_AUTH_JWT_REQUIRE_EXPIRY": "false"])
+        #expect(endless.status == 0)
+        #expect(endless.output.contains("conduit: warning: tokens without an end are taken"))
         let node = try await NodeProcess.start("open-1", ["CONDUIT_HTTP_HOST": "0.0.0.0"])
         try await eventually { node.log.contains("this node is OPEN") }
         #expect(!node.log.contains("ws://0.0.0.0"))

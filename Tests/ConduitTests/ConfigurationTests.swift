@@ -67,7 +67,7 @@ private func problems(
             auth.jwt.jwks-url= auth.jwt.jwks-refresh=10m auth.jwt.algorithms=[] auth.jwt.issuer= auth.jwt.audience=[] \
             auth.jwt.leeway=10s auth.jwt.require-expiry=true auth.url= auth.url-asks=connect auth.url-secret= \
             auth.url-timeout=2s auth.url-concurrency=64 auth.url-breaker-failures=5 auth.url-breaker-pause=5s \
-            auth.refresh-grace=25s auth.revocation-age=24h \
+            auth.refresh-grace=25s auth.revocation-age=720h \
             limits.message-bytes=524288 limits.rooms-per-client=128 limits.members-per-room=100000 \
             limits.pending-bytes=1048576 limits.connections=0 limits.read-buffer-bytes=16384 limits.handler-queue=64 \
             limits.frames-per-message=1024 \

@@ -60,6 +60,13 @@ extension NodeConfiguration {
         return what + place
     }
 
+    /// What an operator must know of tokens that never end, in one line; `nil` when there are none.
+    package var endlessTokensNotice: String? {
+        guard auth.jwt.isConfigured, !auth.jwt.requiresExpiry else { return nil }
+        return "tokens without an end are taken (auth.jwt.require-expiry is off): a revocation is remembered for "
+            + "auth.revocation-age, and such a token that nobody shows in that time is good again"
+    }
+
     /// `nil` for everything: then nobody has to look.
     private static func rights(_ texts: [String]) -> RoomRights? {
         // Each entry was checked by the same rules.

@@ -1,3 +1,4 @@
+import ConduitCore
 public import ConduitTelemetry
 import ConduitWire
 

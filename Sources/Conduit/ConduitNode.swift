@@ -50,7 +50,8 @@ public final class ConduitNode: Service {
     ///   - hooks: what the application is told of.
     ///   - logger: where lines go.
     ///   - authenticate: decides on every handshake, in the place of `configuration.auth`. Without one and with nothing
-    ///     in `configuration.auth`, anybody comes in, and the node listens on loopback only unless `auth.isOpen` is set.
+    ///     in `configuration.auth`, anybody comes in, and the node listens on loopback only unless `auth.isOpen` is set;
+    ///     then pages must have come from a loopback name too, unless `gateway.origins` lists others.
     /// - Throws: what kept a port from opening, or a configuration that contradicts itself.
     public static func start(
         configuration: NodeConfiguration = NodeConfiguration(), router: MessageRouter = MessageRouter(),
@@ -69,6 +70,7 @@ public final class ConduitNode: Service {
             } else {
                 logger.warning("\(configuration.openNotice)")
                 configuration.gateway.host = configuration.listeningHost(isAuthenticated: false)
+                configuration.gateway.origins = configuration.openOrigins
             }
         }
         let loops = configuration.eventLoops > 0 ? configuration.eventLoops : ProcessorCount.usable

@@ -146,7 +146,9 @@ final class NodeParts: Sendable {
         let limit = TimeAmount(configuration.shutdownTimeout)
         bridge.setState(.draining)
         // The port stays open until the clients are gone: it refuses upgrades and tells the balancer why.
+        async let echoes: Void = gateway.closeEchoes(.shutdown, within: limit)
         let cut = await hub.shutdown(.shutdown, within: limit)
+        await echoes
         await gateway.stopAccepting()
         if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
         await bridge.drain(within: .seconds(5))

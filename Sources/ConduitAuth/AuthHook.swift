@@ -60,6 +60,8 @@ final class AuthHook: Sendable {
             .filter { Credentials.toldHeaders.contains($0.name) }
         body.writeMember("headers", told)
         body.writeMember("query", credentials.query.filter { $0.name != "token" })
+        body.writeStaticString(",\"client_certificate\":")
+        body.writeCertificate(credentials.clientCertificate)
         body.writeStaticString("}")
         return try await ask(body)
     }
@@ -93,8 +95,12 @@ final class AuthHook: Sendable {
         } catch let error where error is CancellationError {
             throw error
         } catch {
-            counters.hook("busy")
-            throw HookUnavailable(description: "too many questions wait for the authentication server")
+            throw tooBusy()
+        }
+        // The server isn't to blame for our own queue: who has waited too long doesn't ask in a hurry.
+        guard ContinuousClock.now.duration(to: deadline) >= configuration.timeout / 4 else {
+            await turnstile.leave()
+            throw tooBusy()
         }
         do {
             let verdict = try await askNow(body, deadline)
@@ -104,6 +110,11 @@ final class AuthHook: Sendable {
             await turnstile.leave()
             throw error
         }
+    }
+
+    private func tooBusy() -> HookUnavailable {
+        counters.hook("busy")
+        return HookUnavailable(description: "too many questions wait for the authentication server")
     }
 
     private func notAsked() -> HookUnavailable {
@@ -135,7 +146,14 @@ final class AuthHook: Sendable {
         } catch {
             let words = (error as? HookUnavailable)?.description ?? WebClient.words(error)
             counters.hook(error is TimedOut ? "timeout" : "failed", took: start.duration(to: .now))
-            note(breaker.withLock { ($0.failed(at: .now), $0.state) }, words)
+            // A server that didn't answer in half of the time that it has might have in the whole.
+            let wasHurried = error is TimedOut && start.duration(to: deadline) < configuration.timeout * 3 / 4
+            note(
+                breaker.withLock { breaker in
+                    guard wasHurried else { return (breaker.failed(at: .now), breaker.state) }
+                    breaker.abandoned(at: .now)
+                    return (.none, breaker.state)
+                }, words)
             throw HookUnavailable(description: "the authentication server gave no usable answer: \(words)")
         }
     }
@@ -186,6 +204,22 @@ extension ByteBuffer {
     fileprivate mutating func writeMember(_ name: StaticString, _ value: String?) {
         writeString(",\"\(name)\":")
         if let value { writeJSONString(value) } else { writeStaticString("null") }
+    }
+
+    /// `{"common_name":…,"names":[…]}`, or `null`.
+    fileprivate mutating func writeCertificate(_ certificate: ClientCertificate?) {
+        guard let certificate else {
+            writeStaticString("null")
+            return
+        }
+        writeStaticString("{\"common_name\":")
+        if let name = certificate.commonName { writeJSONString(name) } else { writeStaticString("null") }
+        writeStaticString(",\"names\":[")
+        for (index, name) in certificate.names.enumerated() {
+            if index > 0 { writeStaticString(",") }
+            writeJSONString(name)
+        }
+        writeStaticString("]}")
     }
 
     /// `,"name":{…}`. Of a name that stands twice the first counts.

@@ -9,6 +9,8 @@ package struct Credentials: Sendable {
     package var query: [(name: String, value: String)] = []
     package var headers: [(name: String, value: String)] = []
     package var remoteAddress: String?
+    /// Whom the client's certificate names; TLS has verified it.
+    package var clientCertificate: ClientCertificate?
 
     package init(token: String?) { self.token = token }
 
@@ -18,6 +20,7 @@ package struct Credentials: Sendable {
         query = request.query
         headers = request.headers
         remoteAddress = request.remoteAddress.map(Self.plain)
+        clientCertificate = request.clientCertificate
     }
 
     /// `192.0.2.1:80` and `[2001:db8::1]:80` for an address as NIO describes it; others stay as they are.

@@ -39,6 +39,8 @@ final class EchoHandler: ChannelInboundHandler {
     private var lastSeen: NIODeadline
     private var unfinishedSince: NIODeadline?
     private var timer: Scheduled<Void>?
+    /// Only where messages or bytes a second are limited.
+    private let meter: Meter?
 
     init(loop: GatewayLoop, accepted: AcceptedHandshake) {
         self.loop = loop
@@ -48,6 +50,7 @@ final class EchoHandler: ChannelInboundHandler {
         self.parser = WebSocketFrameParser(
             maximumMessageBytes: limits.messageBytes, maximumFrames: limits.framesPerMessage,
             deflates: accepted.deflate != nil)
+        self.meter = Meter(limits, now: Self.milliseconds)
         self.lastSeen = .now()
     }
 
@@ -60,7 +63,19 @@ final class EchoHandler: ChannelInboundHandler {
         context.eventLoop.assumeIsolated().execute { self.goOn() }
     }
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        loop.add(self)
+    }
+
+    /// Says why and closes, unless that has begun.
+    func end(_ reason: CloseReason) {
+        guard let context else { return }
+        close(FrameEncoder.close(reason), context)
+    }
+
+    /// Closes the socket at once.
+    func cut() { context?.close(promise: nil) }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         end()
@@ -85,6 +100,7 @@ final class EchoHandler: ChannelInboundHandler {
         held = nil
         parser.finish()
         observer.connectionEnded()
+        loop.remove(self)
     }
 
     // MARK: Reading
@@ -163,6 +179,7 @@ final class EchoHandler: ChannelInboundHandler {
     private func answer(
         _ event: WebSocketFrameParser.Event, _ context: ChannelHandlerContext
     ) throws(WebSocketError) {
+        if isOverRate(event) { return close(FrameEncoder.close(.tooManyRequests), context) }
         switch event {
         case .text(let payload): echo(.text, payload, context)
         case .binary(let payload): echo(.binary, payload, context)
@@ -173,6 +190,21 @@ final class EchoHandler: ChannelInboundHandler {
         case .pong: break
         case .close(let code, _):
             close(code.map { FrameEncoder.close(code: $0) } ?? FrameEncoder.emptyClose, context)
+        }
+    }
+
+    /// Monotonic, as the meter counts.
+    private static var milliseconds: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+
+    /// Counts what the hub counts. There is no answer that says "later" here, so one too many is the last.
+    private func isOverRate(_ event: WebSocketFrameParser.Event) -> Bool {
+        guard let meter else { return false }
+        switch event {
+        case .text(let payload), .binary(let payload), .ping(let payload), .pong(let payload):
+            return meter.take(payload.readableBytes, now: Self.milliseconds) != nil
+        // Counted when it is expanded.
+        case .deflated: return false
+        case .close: return false
         }
     }
 

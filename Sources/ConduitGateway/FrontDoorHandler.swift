@@ -36,8 +36,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var reader = RequestReader()
     /// What came behind the request.
     private var leftover: ByteBuffer?
-    /// Whom a PROXY header has named.
-    var announced: IPAddress?
+    /// For whom a PROXY header speaks, where there was one.
+    var announced: ProxyHeader.Party?
     /// The client's address, where somebody needs it: limits, or the log. Its places are counted by this.
     private var client: IPAddress?
     private let isBehindTLS: Bool
@@ -228,7 +228,14 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// The client's address, as far as it can be believed.
     private func address(_ head: RequestHead, _ context: ChannelHandlerContext) -> IPAddress? {
-        guard let peer = announced ?? context.channel.remoteAddress.flatMap(IPAddress.init) else { return nil }
+        let peer: IPAddress?
+        switch announced {
+        case .client(let client): peer = client
+        // Nobody trusted has written this head: its fields are the client's own.
+        case .unknown: return context.channel.remoteAddress.flatMap(IPAddress.init)
+        case .proxy, nil: peer = context.channel.remoteAddress.flatMap(IPAddress.init)
+        }
+        guard let peer else { return nil }
         return ForwardedAddress.client(of: head, peer: peer, trusted: shared.configuration.trustedProxies)
     }
 

@@ -1,3 +1,4 @@
+package import ConduitCore
 public import ConduitHub
 import ConduitTelemetry
 public import Logging
@@ -7,7 +8,8 @@ import NIOPosix
 
 /// The public port: accepts connections, serves the few pages, upgrades the rest and hands them to the hub.
 ///
-/// ``start()`` binds, ``stopAccepting()`` closes the listener and leaves the clients alone: ending them is the hub's.
+/// ``start()`` binds, ``stopAccepting()`` closes the listener and leaves the clients alone: ending them is the hub's, but
+/// for the echo's, which ``closeEchoes(_:within:)`` ends.
 public final class Gateway: Sendable {
     /// What all connections of the port look at.
     struct Shared: Sendable {
@@ -29,6 +31,7 @@ public final class Gateway: Sendable {
     private let group: any EventLoopGroup
     private let shared: Shared
     private let listeners: NIOLoopBoundBox<[any Channel]>
+    private let doors = NIOLockedValueBox<[NIOLoopBound<GatewayLoop>]>([])
     private let certificates = NIOLockedValueBox<CertificateKeeper?>(nil)
     /// What looks at memory, files and tables from time to time.
     private let watchers = NIOLockedValueBox<[Task<Void, Never>]>([])
@@ -143,6 +146,7 @@ public final class Gateway: Sendable {
             doors.append(try await door.get())
         }
         let all = doors
+        self.doors.withLockedValue { $0 = all }
         let listener = Listener(configuration: shared.configuration, logger: shared.logger) { channel in
             guard let door = all.first(where: { $0.eventLoop === channel.eventLoop }) else {
                 throw ChannelError.operationUnsupported
@@ -167,6 +171,17 @@ public final class Gateway: Sendable {
         }.get()
         for channel in channels ?? [] { try? await channel.close() }
         for watcher in watchers.withLockedValue({ $0 }) { watcher.cancel() }
+    }
+
+    /// Closes the connections of `/echo`, and returns when they are gone or the time is over. New ones are let in as long
+    /// as the readiness says so.
+    package func closeEchoes(_ reason: CloseReason = .shutdown, within time: TimeAmount) async {
+        let doors = self.doors.withLockedValue { $0 }
+        // All are told before the first is waited for.
+        let gone = doors.map { door in
+            door.eventLoop.flatSubmit { door.value.closeEchoes(reason, within: time) }
+        }
+        for future in gone { try? await future.get() }
     }
 
     /// Unfinished handshakes of one loop. A quarter of the descriptors at most, so that they can't take them all.

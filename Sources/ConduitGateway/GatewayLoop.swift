@@ -1,3 +1,4 @@
+import ConduitCore
 import ConduitHub
 import ConduitWire
 import NIOCore
@@ -18,12 +19,18 @@ final class GatewayLoop {
     private let handshaking: Int
     /// For the echo alone: made when the first such client has agreed on compression.
     private(set) lazy var compressor = shared.clientLimits.compression?.makeCompressor()
+    private let eventLoop: any EventLoop
+    /// The hub knows nothing of them, so they are closed from here when the node stops.
+    private var echoes: [ObjectIdentifier: EchoHandler] = [:]
+    /// Completes when there are none any more.
+    private var echoesGone: EventLoopPromise<Void>?
 
     init(
         shared: Gateway.Shared, eventLoop: any EventLoop, pool: ReceivePool, certificates: CertificateKeeper?,
         handshaking: Int
     ) {
         self.shared = shared
+        self.eventLoop = eventLoop
         self.pool = pool
         self.certificates = certificates
         self.handshaking = handshaking
@@ -38,6 +45,26 @@ final class GatewayLoop {
         let echo = EchoHandler(loop: self, accepted: accepted)
         try channel.pipeline.syncOperations.addHandler(echo)
         echo.start(leftover: accepted.leftover)
+    }
+
+    func add(_ echo: EchoHandler) { echoes[ObjectIdentifier(echo)] = echo }
+
+    func remove(_ echo: EchoHandler) {
+        echoes[ObjectIdentifier(echo)] = nil
+        if echoes.isEmpty { echoesGone.take()?.succeed() }
+    }
+
+    /// Closes the echoes; completes when they are gone, at the latest after that time.
+    func closeEchoes(_ reason: CloseReason, within time: TimeAmount) -> EventLoopFuture<Void> {
+        guard !echoes.isEmpty else { return eventLoop.makeSucceededVoidFuture() }
+        let gone = echoesGone ?? eventLoop.makePromise(of: Void.self)
+        echoesGone = gone
+        for echo in Array(echoes.values) { echo.end(reason) }
+        eventLoop.assumeIsolated().scheduleTask(in: time) {
+            for echo in Array(self.echoes.values) { echo.cut() }
+            self.echoesGone.take()?.succeed()
+        }
+        return gone.futureResult
     }
 
     /// Prepares a connection that was just accepted; an error closes it.

@@ -4,6 +4,7 @@
 public struct OriginPolicy: Sendable {
     private enum Rule: Sendable {
         case sameHost
+        case sameLoopbackHost
         case any
         case list([Pattern])
         case custom(@Sendable (_ origin: String, _ request: HandshakeRequest) -> Bool)
@@ -23,6 +24,11 @@ public struct OriginPolicy: Sendable {
 
     /// Only pages that came from the host (and port) that the request is for.
     public static let sameHost = OriginPolicy(.sameHost)
+    /// The same, and that host must be one that means this machine whoever resolves its name: `localhost`, 127.0.0.0/8, ::1.
+    ///
+    /// For ports that ask nobody who they are because only this machine reaches them. Its browser does too, and a page can
+    /// have its own name resolve to 127.0.0.1 (DNS rebinding): then `Origin` and `Host` agree, but on that name.
+    public static let sameLoopbackHost = OriginPolicy(.sameLoopbackHost)
     /// Every page.
     public static let any = OriginPolicy(.any)
 
@@ -51,6 +57,9 @@ public struct OriginPolicy: Sendable {
     /// Whether an entry is one that ``list(_:)`` takes.
     public static func isValid(entry: String) -> Bool { entry == "*" || pattern(entry) != nil }
 
+    /// Whether this is ``sameHost``, which is what a node has that was told nothing.
+    package var isSameHost: Bool { if case .sameHost = rule { true } else { false } }
+
     /// Whether the page that sent `request` may connect.
     public func allows(_ request: HandshakeRequest) -> Bool {
         let origins = request.headers.filter { $0.name.lowercased() == "origin" }
@@ -60,11 +69,12 @@ public struct OriginPolicy: Sendable {
         switch rule {
         case .any:
             return true
-        case .sameHost:
+        case .sameHost, .sameLoopbackHost:
             guard let target = request.header("host"), let (targetHost, targetPort) = Self.hostAndPort(target[...])
             else {
                 return false
             }
+            if case .sameLoopbackHost = rule, !Self.isLoopback(targetHost) { return false }
             // A proxy that ends TLS passes the Host on without its port: then the origin's own default counts.
             return targetHost == host && (targetPort ?? Self.defaultPort(scheme)) == port
         case .list(let patterns):
@@ -138,6 +148,12 @@ public struct OriginPolicy: Sendable {
             let port = Int(digits), (1...65_535).contains(port)
         else { return nil }
         return (host.lowercased(), port)
+    }
+
+    /// Addresses, and the one name that means them by standard (RFC 6761).
+    private static func isLoopback(_ host: String) -> Bool {
+        if host == "localhost" || host == "[::1]" { return true }
+        return host.hasPrefix("127.") && IPAddress(host) != nil
     }
 
     private static func isHostByte(_ byte: UInt8) -> Bool {

@@ -20,10 +20,10 @@ final class ProxyHeaderHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .malformed:
             isOver = true
             door.cut(as: .badProxyHeader)
-        case .complete(let client, let rest):
+        case .complete(let party, let rest):
             isOver = true
             header = ProxyHeader()
-            if let client { door.announced = client }
+            door.announced = party
             if let rest { context.fireChannelRead(wrapInboundOut(rest)) }
             context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         }

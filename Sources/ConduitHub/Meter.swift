@@ -1,16 +1,16 @@
-import ConduitCore
+package import ConduitCore
 
-/// How much one client may say: only made where there is a limit. Loop-bound: owned by its ``Client``.
+/// How much one client may say: only made where there is a limit. Loop-bound: owned by its ``Client`` or the echo.
 ///
 /// Refusals are counted in a bucket too: a tenth of what it holds is forgiven each second. So a client that is now and
 /// then too fast is told so, and one that goes on whatever it is told is closed.
-final class Meter {
+package final class Meter {
     private var messages: TokenBucket?
     private var bytes: TokenBucket?
     private var strikes: TokenBucket?
 
     /// `nil` where nothing is limited.
-    init?(_ configuration: HubConfiguration, now: Int64) {
+    package init?(_ configuration: HubConfiguration, now: Int64) {
         self.messages = Self.bucket(configuration.messagesPerSecond, configuration.messagesBurst, now)
         self.bytes = Self.bucket(configuration.bytesPerSecond, configuration.bytesBurst, now)
         guard messages != nil || bytes != nil else { return nil }
@@ -24,7 +24,7 @@ final class Meter {
     }
 
     /// Lets a message of so many bytes through, or says how much too early it is, and by which limit.
-    func take(_ count: Int, now: Int64) -> (milliseconds: Int64, limit: ClientLimit)? {
+    package func take(_ count: Int, now: Int64) -> (milliseconds: Int64, limit: ClientLimit)? {
         let (slow, dense) = (messages?.wait(now: now) ?? 0, bytes?.wait(for: count, now: now) ?? 0)
         guard max(slow, dense) == 0 else {
             return dense > slow ? (dense, .bytesPerSecond) : (slow, .messagesPerSecond)
@@ -35,7 +35,7 @@ final class Meter {
     }
 
     /// Counts a refusal. Returns whether that was one too many.
-    func strike(now: Int64) -> Bool { !(strikes?.take(now: now) ?? true) }
+    package func strike(now: Int64) -> Bool { !(strikes?.take(now: now) ?? true) }
 }
 
 @available(*, unavailable)

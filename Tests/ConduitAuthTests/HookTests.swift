@@ -57,6 +57,7 @@ import Testing
             #expect(body["event"] as? String == "connect" && body["token"] as? String == "abc")
             #expect(body["remote_address"] as? String == "192.0.2.1:5" && body["path"] as? String == "/ws")
             #expect(body["query"] as? [String: String] == ["room": "a\"b"])
+            #expect(body["client_certificate"] is NSNull)
             #expect(
                 body["headers"] as? [String: String] == ["cookie": "session=1", "user-agent": "ü", "x-request-id": "7"])
             let again = try await authenticator.refresh("def", identity)
@@ -156,7 +157,7 @@ import Testing
     }
 
     /// One place and four that wait: whoever else comes is told at once. Who has waited for a place until the time is
-    /// over may get one at that moment, and ask in vain.
+    /// over may get one at that moment, and is told the same.
     @Test func questionsAreBounded() async throws {
         let server = try await TestHTTPServer.start { _ in .silence }
         let configuration = Self.configuration(server) {
@@ -180,6 +181,32 @@ import Testing
             server.answer { _ in .status(204) }
             let refusal = try await authenticator.refusal(of: "x")
             #expect(refusal == nil)
+        }
+    }
+
+    /// Who gets a place late has little time left: the server isn't asked, or isn't blamed for what it had no time to answer.
+    @Test(arguments: [0.4, 0.8]) func waitingIsNotTheServersFault(_ share: Double) async throws {
+        let server = try await TestHTTPServer.start { _ in .silence }
+        let timeout = Duration.seconds(4)
+        let configuration = Self.configuration(server) {
+            $0.concurrency = 1
+            $0.timeout = timeout
+            $0.breakerFailures = 1
+        }
+        try await withAuthenticator(configuration) { authenticator in
+            let start = ContinuousClock.now
+            let first = Task { try await authenticator.authenticate(Self.credentials()) }
+            try await eventually("the server is asked") { server.requests.count == 1 }
+            let second = Task { try await authenticator.authenticate(Self.credentials()) }
+            try await eventually("some of the second's time is over") { ContinuousClock.now - start > timeout * share }
+            first.cancel()
+            await #expect(throws: HookUnavailable.self) { _ = try await second.value }
+            let results = authenticator.statistics.hookResults
+            if share > 0.75 {
+                #expect(results["busy"] == 1 && server.requests.count == 1, "\(results)")
+            } else {
+                #expect(authenticator.statistics.breaker == .closed, "\(results)")
+            }
         }
     }
 

@@ -294,7 +294,8 @@ import Testing
         let cases = Self.framing + Self.reserved + Self.fragments + Self.utf8 + Self.closing + Self.limits
         try await Self.withEcho { port, gateway, _ in
             try await Self.run(cases.filter { $0.drips || !drips }, port, drips: drips, deflates: false)
-            #expect(gateway.statistics.upgraded == 0)
+            // The client sees the end a moment before the server does.
+            try await eventually("the places are given back") { gateway.statistics.upgraded == 0 }
         }
     }
 
@@ -480,6 +481,67 @@ import Testing
             let socket = try await Self.connect(port)
             #expect(try await socket.waitForCloseCode() == 3012)
             try await socket.waitUntilGone()
+        }
+    }
+
+    /// Each kind of message counts, in messages and in bytes; the limits are those of `/ws`.
+    @Test func whoIsTooFastIsClosed() async throws {
+        let kinds = [
+            Self.frame(0x81, "x"), Self.frame(0x82, [1]), Self.frame(0x89, "p"), Self.frame(0x8A),
+            Self.frame(0xC1, Self.hello),
+        ]
+        for frame in kinds {
+            try await Self.withEcho(hub: {
+                $0.compression = CompressionConfiguration()
+                $0.messagesPerSecond = 1
+                $0.messagesBurst = 3
+            }) { port, _, _ in
+                let socket = try await Self.connect(port, deflates: true)
+                for _ in 0..<3 {
+                    try await socket.send("within")
+                    #expect(try await socket.nextText() == "within")
+                }
+                // A second forgives one.
+                try await socket.sendBytes(ByteBuffer(bytes: Array(repeatElement(frame, count: 100).joined())))
+                #expect(try await socket.waitForCloseCode() == 3013)
+                try await socket.waitUntilGone()
+            }
+        }
+        try await Self.withEcho(hub: {
+            $0.bytesPerSecond = 10
+            $0.bytesBurst = 100
+        }) { port, _, _ in
+            let socket = try await Self.connect(port)
+            let full = String(repeating: "x", count: 100)
+            try await socket.send(full)
+            #expect(try await socket.nextText() == full)
+            // Ten seconds would forgive it.
+            try await socket.send(full)
+            #expect(try await socket.waitForCloseCode() == 3013)
+            try await socket.waitUntilGone()
+        }
+    }
+
+    @Test func aNodeThatStopsClosesThem() async throws {
+        try await Self.withEcho { port, gateway, _ in
+            await gateway.closeEchoes(within: .seconds(30))
+            // More than one a loop; one of them never answers the close.
+            var sockets: [TestWebSocket] = []
+            for _ in 0..<6 { sockets.append(try await Self.connect(port)) }
+            let deaf = try await TestSocket.connect(port: port)
+            try await deaf.send("GET /echo HTTP/1.1\r\n\(GatewayTests.upgrade)\r\n")
+            try await deaf.wait { $0.hasPrefix("HTTP/1.1 101 ") && $0.hasSuffix("\r\n\r\n") }
+            for socket in sockets {
+                try await socket.send("x")
+                #expect(try await socket.nextText() == "x")
+            }
+            async let closed: Void = gateway.closeEchoes(within: .milliseconds(500))
+            for socket in sockets { #expect(try await socket.waitForCloseCode() == 3001) }
+            await closed
+            // The deaf one was cut at the deadline.
+            try await eventually("the places are given back") { gateway.statistics.upgraded == 0 }
+            for socket in sockets { await socket.drop() }
+            await deaf.close()
         }
     }
 

@@ -31,6 +31,22 @@ import Testing
         #expect(try OriginPolicy.sameHost.allows(Self.request(origin: origin, host: host)) == isAllowed)
     }
 
+    /// A page of any name may be served from 127.0.0.1: its name is what counts.
+    @Test(
+        arguments: [
+            (nil, "evil.example:8080", true), ("http://127.0.0.1:8080", "127.0.0.1:8080", true),
+            ("http://localhost:8080", "localhost:8080", true), ("http://LocalHost:8080", "localhost:8080", true),
+            ("http://[::1]:8080", "[::1]:8080", true), ("http://127.9.9.9", "127.9.9.9", true),
+            ("http://evil.example:8080", "evil.example:8080", false), ("http://192.0.2.1", "192.0.2.1", false),
+            ("http://127.0.0.1.evil.example", "127.0.0.1.evil.example", false),
+            ("http://localhost.evil.example", "localhost.evil.example", false), ("http://127.1", "127.1", false),
+            ("http://evil.example:8080", "127.0.0.1:8080", false), ("http://localhost:1", "localhost:8080", false),
+            ("null", "localhost", false),
+        ] as [(String?, String, Bool)])
+    func sameLoopbackHost(_ origin: String?, _ host: String, _ isAllowed: Bool) throws {
+        #expect(try OriginPolicy.sameLoopbackHost.allows(Self.request(origin: origin, host: host)) == isAllowed)
+    }
+
     @Test(
         arguments: [
             (nil, true), ("https://app.example.com", true), ("https://APP.example.com:443", true),

@@ -118,9 +118,15 @@ import Testing
             switch header.next(ByteBuffer(bytes: bytes[next..<end])) {
             case .incomplete: next = end
             case .malformed: return .malformed
-            case .complete(let client, let rest):
+            case .complete(let party, let rest):
+                let who: String? =
+                    switch party {
+                    case .proxy: nil
+                    case .unknown: "unknown"
+                    case .client(let address): address.description
+                    }
                 let text = String(buffer: rest ?? ByteBuffer()) + String(decoding: bytes[end...], as: UTF8.self)
-                return .client(client?.description, rest: text)
+                return .client(who, rest: text)
             }
         }
         return .unfinished
@@ -141,11 +147,13 @@ import Testing
     @Test(arguments: [
         (Array("PROXY TCP4 203.0.113.5 10.0.0.1 56324 443\r\n".utf8), "203.0.113.5"),
         (Array("PROXY TCP6 2001:db8::7 2001:db8::1 4124 443\r\n".utf8), "2001:db8::7"),
-        (Array("PROXY UNKNOWN\r\n".utf8), nil), (Array("PROXY UNKNOWN ffff::1 x y z\r\n".utf8), nil),
+        (Array("PROXY UNKNOWN\r\n".utf8), "unknown"),
+        (Array("PROXY UNKNOWN ffff::1 x y z\r\n".utf8), "unknown"),
+        (Array("PROXY UNKNOWN \(String(repeating: "x", count: 91))\r\n".utf8), "unknown"),
         (binary(0x21, 0x11, version4), "203.0.113.5"), (binary(0x21, 0x11, version4 + extensions), "203.0.113.5"),
         (binary(0x21, 0x21, version6), "2001:db8::7"), (binary(0x21, 0x21, version6 + extensions), "2001:db8::7"),
-        (binary(0x20, 0x00, []), nil), (binary(0x20, 0x11, version4), nil), (binary(0x21, 0x00, extensions), nil),
-        (binary(0x21, 0x31, Array(repeating: 0, count: 216)), nil),
+        (binary(0x20, 0x00, []), nil), (binary(0x20, 0x11, version4), nil), (binary(0x21, 0x00, extensions), "unknown"),
+        (binary(0x21, 0x31, Array(repeating: 0, count: 216)), "unknown"),
     ])
     func headersAreReadHoweverTheyCome(_ header: [UInt8], _ client: String?) {
         for size in [1, 2, 3, 5, 7, 11, 16, 1_000] {
@@ -160,6 +168,7 @@ import Testing
         Array("PROXY TCP6 203.0.113.5 10.0.0.1 1 2\r\n".utf8), Array("PROXY TCP4  203.0.113.5 10.0.0.1 1 2\r\n".utf8),
         Array("PROXY UDP4 203.0.113.5 10.0.0.1 1 2\r\n".utf8), Array("PROXY TCP4 203.0.113.5 10.0.0.1 1 2\rX".utf8),
         Array("PROXY UNKNOWN \(String(repeating: "x", count: 120))\r\n".utf8), Array("proxy TCP4".utf8),
+        Array("PROXY UNKNOWN \(String(repeating: "x", count: 92))\r\n".utf8),
         binary(0x11, 0x11, version4), binary(0x22, 0x11, version4), binary(0x21, 0x12, version4),
         binary(0x21, 0x11, Array(version4.prefix(11))), binary(0x21, 0x21, Array(version6.prefix(35))),
         binary(0x21, 0x41, version4), binary(0x21, 0x11, version4, length: 65_535), [0x16, 0x03, 0x01],

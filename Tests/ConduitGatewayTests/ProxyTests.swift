@@ -59,6 +59,29 @@ import Testing
         }
     }
 
+    /// A proxy that can't say who the client is has not written the head of the request either.
+    @Test func fieldsOfAnUnknownClientAreNotBelieved() async throws {
+        let addresses = Addresses()
+        try await GatewayTests.withGateway(
+            { Self.trust(&$0, "127.0.0.1") }, authenticate: addresses.handler
+        ) { port, _, _ in
+            let head = "GET /ws HTTP/1.1\r\nX-Forwarded-For: 203.0.113.5\r\n\(GatewayTests.upgrade)\r\n"
+            let headers = [
+                Array("PROXY UNKNOWN\r\n".utf8), ProxyAddressTests.binary(0x21, 0x00, []),
+                ProxyAddressTests.binary(0x21, 0x31, Array(repeating: 0, count: 216)),
+                // The proxy itself says whom it has this request from.
+                ProxyAddressTests.binary(0x20, 0x00, []),
+            ]
+            for header in headers {
+                let socket = try await TestSocket.connect(port: port)
+                try await socket.send(ByteBuffer(bytes: header + head.utf8))
+                try await socket.wait { $0.hasPrefix("HTTP/1.1 101 ") && $0.hasSuffix("\r\n\r\n") }
+                await socket.close()
+            }
+            #expect(addresses.all == ["127.0.0.1", "127.0.0.1", "127.0.0.1", "203.0.113.5"])
+        }
+    }
+
     @Test func itIsNeededFromProxiesAndRefusedFromOthers() async throws {
         try await GatewayTests.withGateway({
             Self.trust(&$0, "127.0.0.1")

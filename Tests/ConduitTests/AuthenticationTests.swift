@@ -94,6 +94,79 @@ import Testing
         }
     }
 
+    /// The server is told whom a client's certificate names, and that there is none.
+    @Test func aHookIsToldOfClientCertificates() async throws {
+        let server = try await TestHTTPServer.start { request in
+            let isBot = request.body.contains(
+                #""client_certificate":{"common_name":"Bot \"5\"","names":["bot.example","spiffe://example/bot"]}"#)
+            return isBot ? .status(200, "{\"user\":\"bot\"}") : .status(403)
+        }
+        let certificates = try await TestCertificates.make()
+        let own = try await certificates.issue(
+            "bot", subject: "/O=Example/CN=Bot \"5\"", names: "DNS:bot.example,URI:spiffe://example/bot")
+        var configuration = Self.configuration {
+            $0.jwt.secret = ""
+            $0.hook = HookConfiguration(url: server.url())
+        }
+        var tls = ServerTLS(certificateFile: certificates.certificateFile, keyFile: certificates.keyFile)
+        tls.clientCAFile = certificates.caFile
+        tls.clientCertificates = .optional
+        configuration.gateway.tls = tls
+        try await TestNode.with(configuration) { node in
+            let socket = try await TestWebSocket.connect(
+                port: node.node.httpPort, authority: certificates.caFile, clientCertificate: own)
+            _ = try await socket.request("status")
+            await socket.drop()
+            do {
+                _ = try await TestWebSocket.connect(port: node.node.httpPort, authority: certificates.caFile)
+                Issue.record("let in without a certificate")
+            } catch let answer as TestHTTPResponse {
+                #expect(answer.status == 401)
+            }
+            #expect(server.requests.last?.body.contains("\"client_certificate\":null}") == true)
+        }
+    }
+
+    /// A page whose name resolves to 127.0.0.1 has the same name in `Origin` and `Host`, and is a stranger all the same.
+    @Test func aPageOfAnotherNameDoesNotReachAnOpenNode() async throws {
+        func status(_ node: TestNode, _ name: String) async throws -> Int {
+            let socket = try await TestSocket.connect(port: node.node.httpPort)
+            try await socket.send(
+                """
+                GET /ws HTTP/1.1\r\nHost: \(name)\r\nOrigin: http://\(name)\r\nUpgrade: websocket\r\n\
+                Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \(TestWebSocket.sampleKey)\r\n\r\n
+                """)
+            try await socket.wait { $0.contains("\r\n\r\n") }
+            let answer = String(buffer: socket.received)
+            await socket.close()
+            return Int(answer.split(separator: " ").dropFirst().first ?? "") ?? 0
+        }
+        var configuration = TestNode.configuration()
+        try await TestNode.with(configuration) { node in
+            let port = node.node.httpPort
+            let foreign = try await status(node, "rebound.example:\(port)")
+            #expect(foreign == 403)
+            for name in ["127.0.0.1", "localhost", "[::1]"] {
+                let own = try await status(node, "\(name):\(port)")
+                #expect(own == 101)
+            }
+        }
+        // Whoever says what is meant gets it.
+        configuration.gateway.origins = try #require(OriginPolicy.list(["http://app.example"]))
+        try await TestNode.with(configuration) { node in
+            let (listed, foreign) = (try await status(node, "app.example"), try await status(node, "rebound.example"))
+            #expect(listed == 101 && foreign == 403)
+        }
+        configuration.gateway.origins = .sameHost
+        configuration.auth.isOpen = true
+        for configuration in [configuration, Self.configuration { $0.allowsAnonymous = true }] {
+            try await TestNode.with(configuration) { node in
+                let same = try await status(node, "app.example")
+                #expect(same == 101)
+            }
+        }
+    }
+
     /// A node stops at once, and a start that fails leaves nothing behind, though a server of theirs is silent.
     @Test func silentServersHoldNobodyUp() async throws {
         let server = try await TestHTTPServer.start { _ in .silence }

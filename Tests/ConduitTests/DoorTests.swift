@@ -59,6 +59,20 @@ import Testing
         await client.drop()
     }
 
+    /// The hub doesn't know the echo's connections; the node ends them with its clients.
+    @Test func aNodeThatStopsClosesItsEchoes() async throws {
+        var configuration = TestNode.configuration()
+        configuration.gateway.echo = true
+        let node = try await TestNode.start(configuration)
+        let socket = try await TestWebSocket.connect(port: node.node.httpPort, path: "/echo")
+        try await socket.send("x")
+        #expect(try await socket.nextText() == "x")
+        async let stopped: Void = node.node.shutdown()
+        #expect(try await socket.waitForCloseCode() == 3001)
+        await stopped
+        try await socket.waitUntilGone()
+    }
+
     @Test func aHangUpReadsTheCertificateAgain() async throws {
         let first = try await TestCertificates.make()
         let second = try await TestCertificates.make()

@@ -1,6 +1,7 @@
 import ConduitAdmin
 import ConduitAuth
 import ConduitCore
+import ConduitGateway
 import Foundation
 
 // Who may connect.
@@ -42,6 +43,13 @@ extension NodeConfiguration {
     package func listeningHost(isAuthenticated: Bool) -> String {
         guard !isAuthenticated, !auth.isOpen, !AdminConfiguration.isLoopback(gateway.host) else { return gateway.host }
         return gateway.host.contains(":") ? "::1" : "127.0.0.1"
+    }
+
+    /// Whose pages may connect to a node that lets anybody in. On loopback the machine's own browser is the way in for
+    /// strangers, so a name that anybody can make resolve to loopback is none of the node's.
+    var openOrigins: OriginPolicy {
+        let isGuarded = !auth.isOpen && gateway.origins.isSameHost
+        return isGuarded ? .sameLoopbackHost : gateway.origins
     }
 
     /// What an operator must know of a node without authentication, in one line.

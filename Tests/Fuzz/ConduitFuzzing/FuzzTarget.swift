@@ -15,6 +15,10 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case bus
     /// What Redis answers.
     case resp
+    /// PROXY headers, and what proxies say of a client's address in fields of the head.
+    case proxy
+    /// Compressed messages, expanded and compressed again.
+    case inflate
 
     /// Reads `input` in several ways and compares.
     package func disagreement(on input: [UInt8]) -> String? {
@@ -25,6 +29,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .http: HTTPFuzz.run(input)
         case .bus: BusFuzz.run(input)
         case .resp: RESPFuzz.run(input)
+        case .proxy: ProxyFuzz.run(input)
+        case .inflate: InflateFuzz.run(input)
         }
     }
 }

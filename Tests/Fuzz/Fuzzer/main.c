@@ -14,7 +14,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argv;
     target = conduit_fuzz_target(getenv("FUZZ_TARGET"));
     if (target < 0) {
-        fprintf(stderr, "FUZZ_TARGET must be one of frames, json, http, bus, resp\n");
+        fprintf(stderr, "FUZZ_TARGET must be one of frames, json, http, bus, resp, proxy, inflate\n");
         exit(2);
     }
     return 0;

@@ -29,7 +29,7 @@ public struct GatewayConfiguration: Sendable {
     /// The cookie that may carry a token; empty for none.
     public var tokenCookie = "conduit_token"
     /// Connections that the kernel keeps until they are accepted.
-    public var backlog = 1024
+    public var backlog = 4096
     /// Most upgraded connections; 0 for no limit but the system's.
     public var connections = 0
     /// Most upgraded connections of one address, or of one /64 of IPv6; 0 for no limit.

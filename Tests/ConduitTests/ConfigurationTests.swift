@@ -59,7 +59,7 @@ private func problems(
         let expected = """
             node.id= node.event-loops=0 http.host=127.0.0.1 http.port=8080 http.tls-certificate= http.tls-key= \
             http.path=/ws http.example-client=true http.origins=[] http.handshake-timeout=10s http.max-header-bytes=16384 http.token-cookie=conduit_token \
-            http.backlog=1024 http.echo=false http.tls-minimum=1.2 http.tls-client-certificates=none http.tls-client-ca= \
+            http.backlog=4096 http.echo=false http.tls-minimum=1.2 http.tls-client-certificates=none http.tls-client-ca= \
             http.tls-reload-interval=10s http.trusted-proxies=[] http.proxy-protocol=false \
             auth.open=false auth.anonymous=false auth.anonymous-rights=*=join+presence+history \
             auth.default-rights=*=join+publish+presence+history auth.ca-file= auth.jwt.secret= \

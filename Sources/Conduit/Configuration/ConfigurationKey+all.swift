@@ -46,7 +46,7 @@ extension ConfigurationKey {
             "http.token-cookie", .text(allowed: "a cookie's name, or empty for none", check: isCookieName),
             default: "conduit_token", "Cookie that may carry the token; empty reads none."),
         ConfigurationKey(
-            "http.backlog", .integer(1...65_535), default: "1024", "Connections that may wait to be accepted."),
+            "http.backlog", .integer(1...65_535), default: "4096", "Connections that may wait to be accepted."),
     ]
 
     private static let limits: [ConfigurationKey] = [

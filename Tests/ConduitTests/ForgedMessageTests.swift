@@ -72,7 +72,10 @@ import Testing
         ]
     }
 
-    @Test func theyAreDroppedAndCountedAndHurtNobody() async throws {
+    /// Two nodes and a member of one room on each, who hear of each other.
+    private static func twoMembers() async throws -> (
+        redis: RedisServer, nodes: (NodeProcess, NodeProcess), members: (TestWebSocket, TestWebSocket)
+    ) {
         let redis = try await RedisServer.start()
         let a = try await NodeProcess.start("a", redis: redis.url)
         let b = try await NodeProcess.start("b", redis: redis.url)
@@ -81,6 +84,11 @@ import Testing
         try await eventually("both listen") {
             try await redis.redisCLI("PUBSUB", "NUMSUB", "conduit:room:{lobby}").hasSuffix("2")
         }
+        return (redis, (a, b), (here, there))
+    }
+
+    @Test func theyAreDroppedAndCountedAndHurtNobody() async throws {
+        let (redis, (a, b), (here, there)) = try await Self.twoMembers()
         for (reason, bytes, filler, channel) in try Self.forgeries() {
             let before = try await Self.dropped(reason, a)
             try await Self.publish(bytes, filler: filler, on: channel, redis)
@@ -107,14 +115,7 @@ import Testing
 
     /// What goes by this node's own name is not believed either, nor does it silence the node.
     @Test func aForgedSelfIsNotBelieved() async throws {
-        let redis = try await RedisServer.start()
-        let a = try await NodeProcess.start("a", redis: redis.url)
-        let b = try await NodeProcess.start("b", redis: redis.url)
-        let here = try await TestWebSocket.connect(port: a.port), there = try await TestWebSocket.connect(port: b.port)
-        for socket in [here, there] { _ = try await socket.request("join_room", #"{"room":"lobby"}"#) }
-        try await eventually("both listen") {
-            try await redis.redisCLI("PUBSUB", "NUMSUB", "conduit:room:{lobby}").hasSuffix("2")
-        }
+        let (redis, (a, b), (here, there)) = try await Self.twoMembers()
         for sequence in [0, 1, 5] as [UInt64] {
             try await Self.publish(
                 try Self.payload(origin: "a", incarnation: 7, sequence: sequence), on: "conduit:room:{lobby}", redis)
@@ -123,6 +124,7 @@ import Testing
         try await here.send(#"{"type":"broadcast","data":{"room":"lobby","type":"real","payload":{"n":1}}}"#)
         #expect(try await there.next(type: "real").int("n") == 1)
         #expect(try await here.next(type: "real").int("n") == 1)
+        #expect(a.isRunning && b.isRunning)
     }
 
     private static func dropped(_ reason: String, _ node: NodeProcess) async throws -> Int {

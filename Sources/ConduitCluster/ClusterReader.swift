@@ -38,8 +38,11 @@ package struct LogPosition: Sendable, Hashable {
 
 /// Reads a cluster from Redis alone, over any connection; no node need run.
 package struct ClusterReader: Sendable {
-    private let client: RedisClient
-    private let keys: ClusterKeys
+    /// So many nodes know of each other; a longer list isn't read.
+    private static let mostNodes: Int64 = 4_096
+
+    let client: RedisClient
+    let keys: ClusterKeys
 
     package init(client: RedisClient, prefix: String) {
         self.client = client
@@ -59,34 +62,35 @@ package struct ClusterReader: Sendable {
         }
     }
 
-    /// The newest entries of a node's series, the newest first, as Redis has them.
-    package func series(of node: NodeID, count: Int) async throws -> [RedisValue] {
-        let key = RedisArgument.string(keys.series(of: node))
-        return try await client.send("XREVRANGE", key, "+", "-", "COUNT", .integer(Int64(count))).array ?? []
-    }
-
-    /// All nodes by name, the lost ones too until they are cleaned up after.
+    /// All nodes by name, the lost ones too until they are cleaned up after. Two round trips, however many there are.
     package func nodes() async throws -> [NodeRow] {
-        let time = try await client.send("TIME").array ?? []
+        let list: [[RedisArgument]] = [
+            ["TIME"], ["ZRANGE", .string(keys.nodes), "0", .integer(Self.mostNodes - 1), "WITHSCORES"],
+        ]
+        let answers = try await client.pipeline(list)
+        let time = answers[0].array ?? []
         guard time.count == 2, let seconds = time[0].integer, let microseconds = time[1].integer else {
             throw RedisError(.protocolViolation, "TIME was answered strangely")
         }
         let now = seconds * 1_000 + microseconds / 1_000
-        let words = try await client.send("ZRANGE", .string(keys.nodes), "0", "-1", "WITHSCORES").array ?? []
-        var rows: [NodeRow] = []
+        let words = answers[1].array ?? []
+        var listed: [(node: NodeID, heartbeat: Int64)] = []
         for index in stride(from: 0, to: words.count - 1, by: 2) {
             guard let node = words[index].string.flatMap({ NodeID($0) }),
                 let score = words[index + 1].string.flatMap(Double.init), score.magnitude < 1e15
             else { continue }
-            let hash = try await client.send("HGETALL", .string(keys.node(node))).array ?? []
-            var fields: [String: String] = [:]
-            for index in stride(from: 0, to: hash.count - 1, by: 2) {
-                if let name = hash[index].string { fields[name] = hash[index + 1].string }
-            }
-            rows.append(
-                NodeRow(node: node, heartbeatAgeMilliseconds: max(0, now - Int64(score)), fields: fields))
+            listed.append((node, Int64(score)))
         }
-        return rows.sorted { $0.node.rawValue < $1.node.rawValue }
+        let hashes = try await client.pipeline(listed.map { ["HGETALL", .string(keys.node($0.node))] })
+        return zip(listed, hashes).map { entry, hash in
+            let words = hash.array ?? []
+            var fields: [String: String] = [:]
+            for index in stride(from: 0, to: words.count - 1, by: 2) {
+                if let name = words[index].string { fields[name] = words[index + 1].string }
+            }
+            return NodeRow(
+                node: entry.node, heartbeatAgeMilliseconds: max(0, now - entry.heartbeat), fields: fields)
+        }.sorted { $0.node.rawValue < $1.node.rawValue }
     }
 
     /// All members of a room by client id.

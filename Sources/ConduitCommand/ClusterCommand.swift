@@ -36,10 +36,10 @@ struct ClusterCommand: AsyncParsableCommand {
         do {
             table = try await ClusterReader.withServer(in: cluster) { reader in
                 let rows = try await reader.nodes()
-                var rates: [NodeID: Double] = [:]
-                for row in rows {
-                    rates[row.node] = Self.rate(try await reader.series(of: row.node, count: 11))
-                }
+                // Who is lost has a series still, which tells of the past.
+                let present = rows.filter { !$0.fields.isEmpty }.map(\.node)
+                let series = try await reader.series(of: present, count: 11, only: ["messages_in"])
+                let rates = series.compactMapValues { Self.rate($0) }
                 return ClusterTable(prefix: prefix, rows: rows, rates: rates)
             }
         } catch {
@@ -48,19 +48,11 @@ struct ClusterCommand: AsyncParsableCommand {
         print(json ? table.json : table.text, terminator: "")
     }
 
-    /// Messages a second between the oldest and the newest of a few entries of a node's series, the newest first.
-    private static func rate(_ entries: [RedisValue]) -> Double? {
-        let points = entries.compactMap { entry -> (time: Int64, messages: Int64)? in
-            guard let parts = entry.array, parts.count == 2, let words = parts[1].array,
-                let time = parts[0].string?.split(separator: "-").first.flatMap({ Int64($0) }),
-                let place = words.firstIndex(where: { $0.string == "messages_in" }), place % 2 == 0,
-                place + 1 < words.count, let messages = words[place + 1].integer
-            else { return nil }
-            return (time, messages)
-        }
-        guard let last = points.first, let first = points.last, last.time > first.time,
-            last.messages >= first.messages
+    /// Messages a second from clients between the oldest and the newest of a few samples, the oldest first.
+    private static func rate(_ samples: [Sample]) -> Double? {
+        guard let first = samples.first, let last = samples.last, last.at > first.at,
+            let before = first.figures["messages_in"], let after = last.figures["messages_in"], after >= before
         else { return nil }
-        return Double(last.messages - first.messages) * 1000 / Double(last.time - first.time)
+        return (after - before) * 1000 / Double(last.at - first.at)
     }
 }

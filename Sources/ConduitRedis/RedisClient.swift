@@ -62,7 +62,47 @@ package struct RedisClient: Sendable {
         return try await promise.futureResult.get()
     }
 
+    /// Sends many commands at once and waits for all their answers, in the order of the commands: one round trip. The
+    /// first error of any of them is thrown.
+    package func pipeline(_ commands: [[RedisArgument]]) async throws -> [RedisValue] {
+        try await answers(commands).map { try $0.get() }
+    }
+
+    /// As ``pipeline(_:)``, each answer or error by itself.
+    package func answers(_ commands: [[RedisArgument]]) async throws -> [Result<RedisValue, RedisError>] {
+        guard !commands.isEmpty else { return [] }
+        let promise = link.eventLoop.makePromise(of: [Result<RedisValue, RedisError>].self)
+        link.eventLoop.execute {
+            let gathered = GatheredAnswers(count: commands.count, promise: promise)
+            for (index, command) in commands.enumerated() {
+                link.value.send(command) { gathered.take($0, at: index) }
+            }
+        }
+        return try await promise.futureResult.get()
+    }
+
     private func close() async {
         _ = try? await link.eventLoop.flatSubmit { link.value.close(timeout: .seconds(2)) }.get()
     }
 }
+
+/// The answers to a pipeline until they are complete. Loop-bound: made and filled on the link's loop.
+private final class GatheredAnswers {
+    private var answers: [Result<RedisValue, RedisError>]
+    private var missing: Int
+    private let promise: EventLoopPromise<[Result<RedisValue, RedisError>]>
+
+    init(count: Int, promise: EventLoopPromise<[Result<RedisValue, RedisError>]>) {
+        answers = Array(repeating: .success(.null), count: count)
+        missing = count
+        self.promise = promise
+    }
+
+    func take(_ answer: Result<RedisValue, RedisError>, at index: Int) {
+        answers[index] = answer
+        missing -= 1
+        if missing == 0 { promise.succeed(answers) }
+    }
+}
+
+@available(*, unavailable) extension GatheredAnswers: Sendable {}

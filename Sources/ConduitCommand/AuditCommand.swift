@@ -1,5 +1,4 @@
 import ArgumentParser
-import Conduit
 import ConduitCluster
 import ConduitCore
 import ConduitRedis
@@ -17,27 +16,13 @@ struct AuditCommand: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("Only this room; else everything.", valueName: "room"))
     var room: String?
 
-    @Option(help: ArgumentHelp("Redis of the cluster; else CONDUIT_REDIS_URL.", valueName: "url"))
-    var redisURL: String?
-
-    @Option(help: ArgumentHelp("Prefix of its keys; else CONDUIT_REDIS_PREFIX, else conduit.", valueName: "prefix"))
-    var prefix: String?
+    @OptionGroup var options: ClusterOptions
 
     @Option(help: "table or json.")
     var format = Format.table
 
-    @Option(help: ArgumentHelp("Read settings from a node's YAML or JSON file.", valueName: "file"))
-    var config: String?
-
     func run() async throws {
-        let named = [("redis.url", redisURL, "--redis-url"), ("redis.prefix", prefix, "--prefix")]
-        let overrides = named.compactMap { key, value, flag in
-            value.map { ConfigurationOverride(key: key, value: $0, source: flag) }
-        }
-        let cluster = try NodeOptions.load(overrides: overrides, file: config).cluster
-        guard !cluster.servers.isEmpty else {
-            throw ValidationError("no Redis is named: give --redis-url or set CONDUIT_REDIS_URL")
-        }
+        let cluster = try options.load()
         guard let room = try room.map(Self.read) else {
             return try await audit(Array(cluster.servers.indices), of: cluster, nil)
         }

@@ -10,12 +10,27 @@ package struct ClusterTable: Sendable {
     private let rows: [NodeRow]
     /// Messages a second from clients, where a node's series tells.
     private let rates: [NodeID: Double]
+    /// Messages a second to clients, likewise.
+    private let deliveryRates: [NodeID: Double]
+    private let busiest: [BusyRoom]
+    /// Rooms in JSON; a table has none.
+    private static let mostRooms = 20
 
-    package init(prefix: String, rows: [NodeRow], rates: [NodeID: Double]) {
+    package init(
+        prefix: String, rows: [NodeRow], rates: [NodeID: Double], deliveryRates: [NodeID: Double] = [:],
+        busiest: [BusyRoom] = []
+    ) {
+        self.deliveryRates = deliveryRates
+        self.busiest = busiest
         self.prefix = prefix
         self.rows = rows
         self.rates = rates
     }
+
+    /// What stands in the JSON of a node beside the fields of its hash.
+    private static let ownNames: Set<String> = [
+        "id", "heartbeat_age_ms", "state", "messages_in_per_second", "deliveries_per_second",
+    ]
 
     private static let columns = [
         "NODE", "STATE", "VERSION", "CLIENTS", "ROOMS", "MSGS/S", "DELIVERIES", "RELAY P99", "RTT", "HEARTBEAT",
@@ -40,7 +55,7 @@ package struct ClusterTable: Sendable {
         }.joined(separator: "\n") + "\n"
     }
 
-    /// `{"prefix","nodes":[{"id","heartbeat_age_ms","state",…}],"totals":{…}}`; the fields of redis.md, numbers as such.
+    /// `{"prefix","nodes":[{"id","heartbeat_age_ms","state",…}],"totals":{…},"busiest":[…]}`; the fields of redis.md, numbers as such.
     package var json: String {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"prefix\":")
@@ -52,8 +67,9 @@ package struct ClusterTable: Sendable {
             buffer.writeString(",\"heartbeat_age_ms\":\(row.heartbeatAgeMilliseconds),\"state\":")
             buffer.writeJSONString(row.state)
             if let rate = rates[row.node] { buffer.writeString(",\"messages_in_per_second\":\(rate)") }
+            if let rate = deliveryRates[row.node] { buffer.writeString(",\"deliveries_per_second\":\(rate)") }
             for (name, value) in row.fields.sorted(by: { $0.key < $1.key })
-            where !["id", "heartbeat_age_ms", "state", "messages_in_per_second"].contains(name) {
+            where !Self.ownNames.contains(name) {
                 buffer.writeStaticString(",")
                 buffer.writeJSONString(name)
                 buffer.writeStaticString(":")
@@ -71,7 +87,16 @@ package struct ClusterTable: Sendable {
         for name in ["clients", "messages_in", "deliveries", "bytes_out", "dropped", "relay_published", "relay_gaps"] {
             buffer.writeString(",\"\(name)\":\(sum(name))")
         }
-        buffer.writeStaticString("}}")
+        for (name, rates) in [("messages_in_per_second", rates), ("deliveries_per_second", deliveryRates)] {
+            buffer.writeString(",\"\(name)\":\(rates.values.reduce(0, +))")
+        }
+        buffer.writeStaticString("},\"busiest\":[")
+        for (index, room) in busiest.prefix(Self.mostRooms).enumerated() {
+            buffer.writeStaticString(index > 0 ? ",{\"room\":" : "{\"room\":")
+            buffer.writeJSONString(room.room)
+            buffer.writeString(",\"messages_per_second\":\(room.messagesPerSecond),\"nodes\":\(room.nodes)}")
+        }
+        buffer.writeStaticString("]}")
         // A terminal may be what reads it; the escapes are JSON's own.
         return PrintableText.escaped(String(buffer: buffer)) + "\n"
     }

@@ -11,7 +11,8 @@ struct ConduitCommand: AsyncParsableCommand {
             reached, 78 wrong configuration.
             """,
         subcommands: [
-            ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, AuditCommand.self,
+            ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, TopCommand.self,
+            AuditCommand.self,
             PublishCommand.self, TokenCommand.self, RevokeCommand.self,
             HealthCommand.self, BenchCommand.self, VersionCommand.self,
         ],

@@ -28,6 +28,12 @@ package struct StreamID: Sendable, Hashable, Comparable, CustomStringConvertible
         return milliseconds > 0 ? StreamID(milliseconds: milliseconds - 1, sequence: .max) : nil
     }
 
+    /// The lowest id above this one.
+    package var after: StreamID {
+        if sequence < .max { return StreamID(milliseconds: milliseconds, sequence: sequence + 1) }
+        return StreamID(milliseconds: milliseconds < .max ? milliseconds + 1 : milliseconds, sequence: 0)
+    }
+
     package var description: String { "\(milliseconds)-\(sequence)" }
 
     package static func < (left: StreamID, right: StreamID) -> Bool {
@@ -97,4 +103,19 @@ extension ClusterReader {
             "XRANGE", .string(keys.events), .string(start.description), "+", "COUNT", count)
         return (entries.array ?? []).compactMap { ClusterEvent($0) }
     }
+}
+
+extension ClusterReader {
+    /// The events after an id as soon as there are some, or none after a while. Holds up the connection meanwhile.
+    package func events(after id: StreamID, waitMilliseconds: Int64, limit: Int) async throws -> [ClusterEvent] {
+        let count = RedisArgument.integer(Int64(max(1, min(limit, Self.mostEvents))))
+        let reply = try await client.send(
+            "XREAD", "COUNT", count, "BLOCK", .integer(max(1, waitMilliseconds)), "STREAMS", .string(keys.events),
+            .string(id.description))
+        guard let stream = reply.array?.first?.array, stream.count == 2 else { return [] }
+        return (stream[1].array ?? []).compactMap { ClusterEvent($0) }
+    }
+
+    /// Redis's clock, in milliseconds since 1970.
+    package func time() async throws -> Int64 { try Self.milliseconds(try await client.send("TIME")) }
 }

@@ -68,11 +68,7 @@ package struct ClusterReader: Sendable {
             ["TIME"], ["ZRANGE", .string(keys.nodes), "0", .integer(Self.mostNodes - 1), "WITHSCORES"],
         ]
         let answers = try await client.pipeline(list)
-        let time = answers[0].array ?? []
-        guard time.count == 2, let seconds = time[0].integer, let microseconds = time[1].integer else {
-            throw RedisError(.protocolViolation, "TIME was answered strangely")
-        }
-        let now = seconds * 1_000 + microseconds / 1_000
+        let now = try Self.milliseconds(answers[0])
         let words = answers[1].array ?? []
         var listed: [(node: NodeID, heartbeat: Int64)] = []
         for index in stride(from: 0, to: words.count - 1, by: 2) {
@@ -91,6 +87,15 @@ package struct ClusterReader: Sendable {
             return NodeRow(
                 node: entry.node, heartbeatAgeMilliseconds: max(0, now - entry.heartbeat), fields: fields)
         }.sorted { $0.node.rawValue < $1.node.rawValue }
+    }
+
+    /// An answer to TIME, in milliseconds since 1970.
+    static func milliseconds(_ answer: RedisValue) throws -> Int64 {
+        let time = answer.array ?? []
+        guard time.count == 2, let seconds = time[0].integer, let microseconds = time[1].integer else {
+            throw RedisError(.protocolViolation, "TIME was answered strangely")
+        }
+        return seconds * 1_000 + microseconds / 1_000
     }
 
     /// All members of a room by client id.

@@ -51,4 +51,22 @@ extension RedisConfiguration {
             return link
         }
     }
+
+    /// Makes the one for subscriptions alone.
+    package func makeSubscriptions(eventLoop: any EventLoop, logger: Logger) -> any RedisTransport {
+        switch topology {
+        case .single:
+            return RedisLink(eventLoop: eventLoop, configuration: self, role: .subscriptions, logger: logger)
+        case .cluster(let seeds):
+            let scout = RedisClusterScout(seeds: seeds, configuration: self, eventLoop: eventLoop, logger: logger)
+            return RedisClusterSubscriptions(configuration: self, scout: scout, logger: logger)
+        case .sentinel(let master, let sentinels):
+            let watch = RedisSentinelWatch(
+                master: master, sentinels: sentinels, configuration: self, eventLoop: eventLoop, logger: logger)
+            let link = RedisLink(
+                eventLoop: eventLoop, configuration: self, role: .subscriptions, locator: watch, logger: logger)
+            watch.serve(link)
+            return link
+        }
+    }
 }

@@ -12,7 +12,7 @@ struct ConduitCommand: AsyncParsableCommand {
             """,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, TopCommand.self,
-            TailCommand.self,
+            TailCommand.self, DoctorCommand.self,
             AuditCommand.self,
             PublishCommand.self, TokenCommand.self, RevokeCommand.self,
             HealthCommand.self, BenchCommand.self, VersionCommand.self,

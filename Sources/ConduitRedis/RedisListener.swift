@@ -41,6 +41,9 @@ package final class RedisListener: Sendable {
         waiting.subtract(payload.readableBytes, ordering: .relaxed)
     }
 
+    /// Nothing more will come.
+    package func stop() { queue.finish() }
+
     private func put(_ event: Event) {
         guard case .message(_, let payload) = event else {
             queue.yield(event)

@@ -3,6 +3,7 @@
 : "${SELF:?}" "${PEERS:?}" "${REDIS_PASSWORD:?}" "${DATA:=/data}" "${PORT:=6379}" "${SENTINEL_PORT:=26379}"
 : "${MASTER:=conduit}" "${BIND:=* -::*}"
 export REDISCLI_AUTH="$REDIS_PASSWORD"
+# shellcheck disable=SC2034 # for the scripts that read this
 first=${PEERS%% *}
 say() { echo "$SELF: $*" >&2; }
 

@@ -1,7 +1,7 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-faults conformance fuzz measure-edge bench \
-	bench-sweep bench-micro bench-docs lint format check clean
+.PHONY: help install run build test test-tsan test-page test-clients test-deploy test-faults conformance fuzz measure-edge \
+	bench bench-sweep bench-micro bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -38,6 +38,10 @@ test-page: ## Run a cluster and test the example page on it in headless Chromium
 
 test-clients: ## Test the program that was built last with clients in Go (gorilla/websocket) and Python
 	@dev/test-clients
+
+test-deploy: ## Try the files in deploy/ with the program that was built last: Kubernetes, balancers, systemd (ONLY= chooses)
+	@dev/install --ci
+	@dev/test-deploy $(if $(ONLY),--only '$(ONLY)')
 
 test-faults: ## Run every fault test, minutes, and show the tables of figures (FAULTS= chooses; dev/test-faults --help)
 	@dev/test-faults

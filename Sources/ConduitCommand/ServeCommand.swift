@@ -22,6 +22,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let configuration = try options.load()
+        DescriptorLimit.raise()
         LoggingSystem.bootstrap { label in
             ConduitLogHandler(label: label, level: configuration.logLevel, format: configuration.logFormat)
         }

@@ -62,7 +62,7 @@ let package = Package(
         // Bytes to values and back.
         .target(name: "ConduitWire", dependencies: ["ConduitCore", "CZlib", nio], swiftSettings: strict),
         // Metric names, log keys, histograms, Prometheus text.
-        .target(name: "ConduitTelemetry", dependencies: [logging, histogram], swiftSettings: strict),
+        .target(name: "ConduitTelemetry", dependencies: [logging], swiftSettings: strict),
         // hiredis, as Debian ships it; linked by the module map.
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev", "libssl-dev"])]),
         // One Redis connection and how it is kept. Knows nothing of rooms.

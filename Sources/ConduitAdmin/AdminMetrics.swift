@@ -42,7 +42,10 @@ enum AdminMetrics {
         page.write(MetricName.revocations, hub.revocations)
         page.write(MetricName.revocationsDropped, hub.revocationsDropped)
         page.write(MetricName.localDelivery, hub.localDelivery)
+        page.write(MetricName.pingRoundTrip, hub.pingRoundTrip)
         page.write(MetricName.loopLag, hub.loopLag)
+        write(hub.namespaces, to: &page)
+        page.write(MetricName.handshakeDuration, hub.handshake)
         if let auth = statistics.auth { write(auth, to: &page) }
         write(statistics.door, to: &page)
         if let cluster = statistics.cluster { write(cluster, to: &page) }
@@ -51,7 +54,19 @@ enum AdminMetrics {
         page.write(MetricName.processMemory, process.residentBytes)
         page.write(MetricName.processDescriptors, process.openDescriptors)
         page.write(MetricName.processMaxDescriptors, process.maxDescriptors)
+        if process.startedAt > 0 { page.write(MetricName.processStart, process.startedAt) }
         return page.text
+    }
+
+    private static func write(_ namespaces: [String: RoomTraffic.Namespace], to page: inout PrometheusText) {
+        let sorted = namespaces.sorted { $0.key < $1.key }
+        func write(_ metric: Metric, _ value: (RoomTraffic.Namespace) -> Double) {
+            page.write(metric, sorted.map { .init(value($0.value), [(name: "namespace", value: $0.key)]) })
+        }
+        write(MetricName.namespaceRooms) { Double($0.rooms) }
+        write(MetricName.namespaceMembers) { Double($0.members) }
+        write(MetricName.namespaceMessages) { Double($0.published) }
+        write(MetricName.namespaceDeliveries) { Double($0.deliveries) }
     }
 
     private static func write(_ auth: AuthStatistics, to page: inout PrometheusText) {
@@ -95,7 +110,9 @@ enum AdminMetrics {
         page.write(MetricName.subscriptions, cluster.subscriptions)
         page.write(MetricName.presenceMembers, cluster.presenceMembers)
         page.write(MetricName.presenceRepaired, cluster.presenceRepaired)
-        page.write(MetricName.redisRoundTrip, Double(cluster.redisRoundTripMicroseconds) / 1_000_000)
+        page.write(MetricName.redisRoundTrip, cluster.redisRoundTrip)
+        page.write(MetricName.redisLastRoundTrip, Double(cluster.redisRoundTripMicroseconds) / 1_000_000)
+        page.write(MetricName.eventsDropped, label: "event", cluster.eventsDropped)
         page.write(MetricName.redisReconnects, cluster.reconnects)
         page.write(MetricName.outboxBytes, cluster.outboxBytes)
         page.write(MetricName.clusterNodes, cluster.nodes)

@@ -155,12 +155,13 @@ extension Bridge {
         publishNow(.control, .nodeDown(node, .shutdown))
         event("node_down", ["lost", node.rawValue, "reason", "shutdown"])
         // Each key may live on another server: the last answer ends it.
-        var owed = 3
+        var owed = 4
         let answered: RedisLink.Completion = { _ in
             owed -= 1
             if owed == 0 { done() }
         }
         commands.send(["DEL", .string(keys.node(node))], answered)
+        commands.send(["DEL", .string(keys.busy(of: node))], answered)
         commands.send(["DEL", .string(keys.rooms(of: node))], answered)
         commands.send(["ZREM", .string(keys.nodes), .string(node.rawValue)], answered)
     }

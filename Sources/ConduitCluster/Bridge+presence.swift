@@ -144,8 +144,8 @@ extension Bridge {
             self.tombstones.settle(settled, in: room)
             if let counts = value.array, counts.count == 2, let before = counts[0].integer, let now = counts[1].integer
             {
-                if before == 0, now > 0 { self.event("room_occupied", ["room", room.rawValue]) }
-                if before > 0, now == 0 { self.event("room_vacated", ["room", room.rawValue]) }
+                if before == 0, now > 0 { self.roomEvent("room_occupied", room) }
+                if before > 0, now == 0 { self.roomEvent("room_vacated", room) }
             }
             done(true)
         }

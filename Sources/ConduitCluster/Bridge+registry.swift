@@ -16,16 +16,7 @@ public enum NodeState: String, Sendable, CaseIterable {
     case draining
 }
 
-/// The newest figures of the hub and the process, for the heartbeat.
-struct NodeFigures {
-    var hub = HubStatistics()
-    var process = ProcessFigures.now()
-    var cpuPercent = 0.0
-    var isAsking = false
-    let startedAt = WallClock.milliseconds
-}
-
-// The lease of this node, the figures that operators read, and who else is there.
+// The lease of this node, and who else is there.
 extension Bridge {
     /// Each heartbeat: renew the lease, prove that the subscriptions are alive, ask the hub for newer figures.
     func heartbeat() {
@@ -40,7 +31,9 @@ extension Bridge {
             guard let self else { return }
             switch result {
             case .success(let value):
-                self.counters.redisRoundTripMicroseconds = (NIODeadline.now() - sent).nanoseconds / 1_000
+                let micros = (NIODeadline.now() - sent).nanoseconds / 1_000
+                self.counters.redisRoundTripMicroseconds = micros
+                self.counters.redisRoundTrip.record(microseconds: micros)
                 self.heartbeatAnswered(value)
             case .failure(let error) where error.code == .server:
                 self.logger.error("Redis refuses the heartbeat", metadata: [LogKey.error: "\(error)"])
@@ -126,85 +119,6 @@ extension Bridge {
         var writer = NodeEnvelopeWriter()
         writer.append { $0.writeInteger(number) }
         publishNow(.node(node), .probe, writer)
-    }
-
-    // MARK: Figures
-
-    private func refreshFigures() {
-        let process = ProcessFigures.now()
-        figures.cpuPercent = process.cpuPercent(since: figures.process)
-        figures.process = process
-        // A shard that is busy must not hold up the heartbeat: the last figures will do.
-        guard !figures.isAsking else { return }
-        figures.isAsking = true
-        let bridge = NIOLoopBound(self, eventLoop: eventLoop)
-        let (sink, eventLoop) = (sink, eventLoop)
-        Task {
-            let hub = await sink.statistics()
-            eventLoop.execute {
-                bridge.value.figures.hub = hub
-                bridge.value.figures.isAsking = false
-            }
-        }
-    }
-
-    private func numbers() -> [(String, UInt64)] {
-        let hub = figures.hub
-        let own = nodeStatistics?() ?? statistics()
-        return [
-            ("clients", UInt64(max(0, hub.clients))), ("users", UInt64(max(0, hub.users))),
-            ("rooms", UInt64(max(0, hub.rooms))), ("subscriptions", UInt64(own.subscriptions)),
-            ("presence_members", UInt64(own.presenceMembers)), ("messages_in", hub.messagesIn),
-            ("deliveries", hub.deliveries), ("bytes_out", hub.bytesOut),
-            ("dropped", hub.dropped.values.reduce(0, +)),
-            ("slow_closed", hub.closed[CloseReason.slowConsumer.code] ?? 0),
-            ("local_p50_us", hub.localDelivery.percentile(50)), ("local_p99_us", hub.localDelivery.percentile(99)),
-            ("relay_p50_us", own.relay.percentile(50)), ("relay_p99_us", own.relay.percentile(99)),
-            ("loop_lag_p99_us", hub.loopLag.percentile(99)),
-            ("redis_rtt_us", UInt64(max(0, own.redisRoundTripMicroseconds))),
-            ("relay_published", own.relayPublished), ("relay_received", own.relayReceived),
-            ("relay_dropped", own.relayDropped.values.reduce(0, +)), ("relay_gaps", own.relayGaps),
-            ("healed", own.healed), ("unrecoverable", own.unrecoverable),
-            ("relay_expected", own.relayExpected), ("relay_arrived", own.relayArrived),
-            ("relay_echoed", own.relayEchoed), ("relay_duplicates", own.relayDuplicates),
-            ("cpu_percent", UInt64(max(0, figures.cpuPercent.rounded()))),
-            ("rss_bytes", figures.process.residentBytes), ("fds", UInt64(max(0, figures.process.openDescriptors))),
-        ]
-    }
-
-    /// The figures as they are now, and a sample for the series. Before the lease: who sees that sees these.
-    private func writeFigures() {
-        let own = RedisArgument.string(keys.node(node))
-        commands?.send(["HSET", own] + hashWords())
-        commands?.send(["PEXPIRE", own, .integer(configuration.leaseMilliseconds)])
-        guard configuration.seriesLength > 0 else { return }
-        let series = RedisArgument.string(keys.series(of: node))
-        let length = RedisArgument.integer(Int64(configuration.seriesLength))
-        commands?.send(["XADD", series, "MAXLEN", "~", length, "*"] + seriesWords())
-        commands?.send(["EXPIRE", series, 86_400])
-    }
-
-    private func hashWords() -> [RedisArgument] {
-        let texts = [
-            ("version", ConduitVersion.current), ("host", configuration.host), ("address", configuration.address),
-            ("started_at", Timestamp.text(figures.startedAt)), ("state", nodeState.rawValue),
-        ]
-        return texts.flatMap { [.string($0.0), .string($0.1)] }
-            + numbers().flatMap { [.string($0.0), .string(String($0.1))] }
-    }
-
-    private func seriesWords() -> [RedisArgument] {
-        numbers().flatMap { [.string($0.0), .string(String($0.1))] }
-    }
-
-    /// Adds to the stream of events.
-    func event(_ name: String, _ fields: [String]) {
-        guard let commands, commands.isReady else { return }
-        commands.send(
-            [
-                "XADD", .string(keys.events), "MAXLEN", "~", .integer(Int64(configuration.eventsLength)), "*", "event",
-                .string(name), "node", .string(node.rawValue),
-            ] + fields.map { .string($0) })
     }
 
     // MARK: Scripts

@@ -146,6 +146,8 @@ final class Bridge {
     // Registry.
     var directory: NodeDirectory
     var figures = NodeFigures()
+    /// What clients may cause in the stream of events.
+    var eventRate: TokenBucket
     var nodeState = NodeState.starting
     var registered = false
     /// Whether this process may go by the node's id.
@@ -215,6 +217,9 @@ final class Bridge {
         self.presence = PresenceTable(own: node)
         self.diffs = PresenceDiffCoalescer(intervalMilliseconds: configuration.presenceDiffMilliseconds)
         self.care = PresenceCare(heartbeatMilliseconds: configuration.heartbeatMilliseconds)
+        self.eventRate = TokenBucket(
+            perSecond: configuration.eventsPerSecond, burst: configuration.eventsPerSecond,
+            now: Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000))
         self.directory = NodeDirectory(own: node, leaseMilliseconds: configuration.leaseMilliseconds)
         if var redis = configuration.redis {
             redis.clientName = redis.clientName ?? "conduit-\(node)"
@@ -301,10 +306,12 @@ final class Bridge {
     func take(_ events: [HubEvent], fromShard shard: Int) {
         for event in events {
             switch event {
-            case .connected(_, let user):
+            case .connected(let client, let user):
                 if let user { interest.joined(.user(user), shard: shard) }
-            case .disconnected(_, let user, _):
+                connectedEvent(client, user)
+            case .disconnected(let client, let user, let reason):
                 if let user { interest.left(.user(user), shard: shard, now: now) }
+                disconnectedEvent(client, user, reason)
             case .joined(let room, let member):
                 joined(room, shard: shard)
                 localJoined(member, room)

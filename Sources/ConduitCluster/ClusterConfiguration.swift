@@ -37,6 +37,12 @@ package struct ClusterConfiguration: Sendable {
     package var seriesLength = 3_600
     /// Entries that the stream of events keeps.
     package var eventsLength = 10_000
+    /// Whether that stream tells of rooms that are occupied and vacated.
+    package var roomEvents = true
+    /// Whether that stream tells of clients that come and go.
+    package var clientEvents = false
+    /// Most such entries a second.
+    package var eventsPerSecond = 100
     /// Whether rosters are kept and told.
     package var presenceEnabled = true
     /// How long changes of a roster are collected before observers are told, in milliseconds.

@@ -34,7 +34,7 @@ package struct ClusterKeys: Sendable, Hashable {
     package var revoked: String { prefix + ":revoked" }
     /// stream: a node's figures over time.
     package func series(of node: NodeID) -> String { "\(prefix):series:\(node)" }
-    /// zset with the lease: the busiest rooms of a node → messages a second. An extension of the contract.
+    /// zset with a lease: the rooms that most is published to on a node → messages a second. An extension of the contract.
     package func busy(of node: NodeID) -> String { "\(prefix):busy:\(node)" }
     /// stream: what happened in the cluster.
     package var events: String { prefix + ":events" }

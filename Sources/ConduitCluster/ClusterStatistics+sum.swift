@@ -44,6 +44,8 @@ extension ClusterStatistics {
         presenceMembers += other.presenceMembers
         presenceRepaired &+= other.presenceRepaired
         redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)
+        redisRoundTrip.merge(other.redisRoundTrip)
+        eventsDropped.merge(other.eventsDropped) { $0 &+ $1 }
         reconnects &+= other.reconnects
         outboxBytes += other.outboxBytes
         // Nodes that are seen on every server.

@@ -95,6 +95,10 @@ package struct ClusterStatistics: Sendable {
     package var presenceRepaired: UInt64 = 0
     /// Last round trip of a heartbeat, in microseconds.
     package var redisRoundTripMicroseconds: Int64 = 0
+    /// Round trips of heartbeats.
+    package var redisRoundTrip = LatencyHistogram()
+    /// Entries of the stream of events that were left out since there were too many, by kind.
+    package var eventsDropped: [String: UInt64] = [:]
     /// Links that were made again.
     package var reconnects: UInt64 = 0
     /// Bytes that wait for Redis or its answers.

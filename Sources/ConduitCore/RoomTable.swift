@@ -50,12 +50,17 @@ public struct RoomTable: Sendable {
 
     /// Memberships, over all rooms.
     public private(set) var membershipCount = 0
+    /// How much is said in the rooms.
+    public private(set) var traffic: RoomTraffic
+    /// Rises with each room that begins or ends.
+    public private(set) var changes: UInt64 = 0
 
     /// An empty table with its bounds and what holds for its rooms.
     public init(roomsPerClient: Int, membersPerRoom: Int, policies: RoomPolicies = RoomPolicies()) {
         self.roomsPerClient = roomsPerClient
         self.membersPerRoom = membersPerRoom
         self.policies = policies
+        self.traffic = RoomTraffic(RoomNamespaces(policies))
     }
 
     /// Rooms that exist.
@@ -86,6 +91,7 @@ public struct RoomTable: Sendable {
         if observes { rooms[Int(target)]?.observers += 1 }
         clients[Int(client)].append(Membership(room: target, position: memberPosition))
         membershipCount += 1
+        traffic.joined(target)
         return .joined
     }
 
@@ -214,6 +220,24 @@ public struct RoomTable: Sendable {
         return removed
     }
 
+    // MARK: Messages
+
+    /// Counts a message that was published to the room with a number: one addition.
+    @inline(__always)
+    public mutating func countPublished(at number: Int32) { traffic.published(at: number) }
+
+    /// Counts a message that was published to a room that doesn't exist here.
+    public mutating func countPublished(to room: RoomName) { traffic.published(to: room) }
+
+    /// Counts a message that was handed to so many members of the room with a number: one addition for all of them.
+    @inline(__always)
+    public mutating func countDelivered(_ members: Int, at number: Int32) { traffic.delivered(members, at: number) }
+
+    /// Begins a new window of counting and returns the rooms that were published to most in the last one, busiest first.
+    public mutating func endTrafficWindow(limit: Int) -> [(room: RoomName, messages: UInt64)] {
+        traffic.endWindow(limit: limit) { [rooms] number in rooms[Int(number)]?.name }
+    }
+
     // MARK: Parts
 
     private func membership(of client: Int32, in room: Int32) -> Int? {
@@ -252,6 +276,7 @@ public struct RoomTable: Sendable {
         let isOver = room.members.isEmpty && !room.kept
         rooms[Int(gone.room)] = room
         membershipCount -= 1
+        traffic.left(gone.room)
         if isOver { free(gone.room) }
     }
 
@@ -266,11 +291,15 @@ public struct RoomTable: Sendable {
             rooms.append(made)
         }
         index[room] = id
+        changes &+= 1
+        traffic.began(room, at: id)
         return id
     }
 
     private mutating func free(_ id: Int32) {
         guard let name = rooms[Int(id)]?.name else { return }
+        traffic.ended(id)
+        changes &+= 1
         index[name] = nil
         rooms[Int(id)] = nil
         freeRooms.append(id)

@@ -10,6 +10,8 @@ package struct AcceptedHandshake: Sendable {
     package let leftover: ByteBuffer?
     /// What was agreed on about compression, if anything.
     package let deflate: DeflateParameters?
+    /// How long it has taken from accept to here, in microseconds.
+    package var microseconds: Int64 = 0
     /// Is to be told when the connection ends.
     package let observer: any ConnectionObserver
 }

@@ -339,7 +339,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         var identity = identity
         identity.subprotocol = handshake.subprotocol
         let accepted = AcceptedHandshake(
-            identity: identity, leftover: leftover, deflate: handshake.deflate, observer: observer)
+            identity: identity, leftover: leftover, deflate: handshake.deflate,
+            microseconds: loop.deadlines.microseconds(since: self), observer: observer)
         loop.deadlines.remove(self)
         state = .upgraded
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)

@@ -28,6 +28,11 @@ final class HandshakeDeadlines {
         startTimer()
     }
 
+    /// How long ago the time of this one has begun to run.
+    func microseconds(since handler: FrontDoorHandler) -> Int64 {
+        (eventLoop.now - (handler.deadline - time)).nanoseconds / 1_000
+    }
+
     /// Cuts the oldest until at most so many are left: who means it has asked long before 4,096 others have come.
     func shrink(to most: Int) {
         while count > most, let handler = oldest {

@@ -91,7 +91,9 @@ package final class Client {
     /// Made when the first message for a custom handler comes.
     var handlerQueue: HandlerQueue?
     /// Whether it was pinged and has not answered.
-    var owesPong = false
+    var owesPong: Bool { pingedAt != 0 }
+    /// When the ping was queued that it has not answered (monotonic, µs); 0 for none.
+    var pingedAt: Int64 = 0
     /// Made where there is a limit to what a client may say.
     var meter: Meter?
     /// Made when the socket takes nothing, where rooms have rules for that.

@@ -16,6 +16,7 @@ public final class Hub: Sendable {
     /// The tokens that are good no more.
     package let revocations: Revocations
     private let shards: [ShardRef]
+    private let names = NameCount()
 
     private init(node: NodeID, configuration: HubConfiguration, shards: [ShardRef], revocations: Revocations) {
         self.node = node
@@ -116,8 +117,7 @@ public final class Hub: Sendable {
             let message =
                 conflates ? EventEncoder.event(type: type, payload: data.buffer, room: room, key: key) : plain
             if shard.hasPolicies, shard.configuration.rooms[room].mode == .ordered {
-                shard.tellBridge(
-                    .publishOrdered(OrderedPublish(room: room, json: message.json, key: key, excluded: excluded)))
+                shard.publishOrdered(OrderedPublish(room: room, json: message.json, key: key, excluded: excluded))
             } else if let excluded {
                 shard.publish(message, to: room, except: excluded)
             } else {
@@ -159,7 +159,7 @@ public final class Hub: Sendable {
             shard.beginTurn()
             if case .user(let user) = target, let inbox = try? shard.inbox(of: user) {
                 let stored = EventEncoder.event(type: type, payload: data.buffer, room: inbox)
-                shard.tellBridge(.publishOrdered(OrderedPublish(room: inbox, json: stored.json, isInbox: true)))
+                shard.publishOrdered(OrderedPublish(room: inbox, json: stored.json, isInbox: true))
                 return
             }
             shard.send(message, to: target, replyTo: nil)
@@ -201,16 +201,19 @@ public final class Hub: Sendable {
     /// Figures of all shards together.
     public func statistics() async -> HubStatistics {
         var sum = HubStatistics()
-        var rooms: Set<RoomName> = []
-        var users: Set<UserID> = []
+        var parts: [Shard.Snapshot] = []
         for shard in shards {
             guard let part = await shard.query({ $0.snapshot() }) else { continue }
             sum.merge(part.statistics)
-            rooms.formUnion(part.rooms)
-            users.formUnion(part.users)
+            parts.append(part)
         }
-        sum.rooms = rooms.count
-        sum.users = users.count
+        if sum.busiest.count > HubStatistics.busiestCount {
+            sum.busiest.removeLast(sum.busiest.count - HubStatistics.busiestCount)
+        }
+        let counted = await names.count(parts, of: shards, namespaces: configuration.rooms)
+        sum.rooms = counted.rooms
+        sum.users = counted.users
+        for (name, rooms) in counted.roomsByNamespace { sum.namespaces[name]?.rooms = rooms }
         (sum.revocations, sum.revocationsDropped) = revocations.figures
         return sum
     }

@@ -1,4 +1,4 @@
-import ConduitCore
+public import ConduitCore
 public import ConduitTelemetry
 import ConduitWire
 
@@ -66,6 +66,16 @@ public struct HubStatistics: Sendable {
     public var localDelivery = LatencyHistogram()
     /// How late timers of the loops fire.
     public var loopLag = LatencyHistogram()
+    /// From accepting a connection to its upgrade, authentication too; clients only, no echoes.
+    public var handshake = LatencyHistogram()
+    /// From a ping that is queued for a client to its pong.
+    public var pingRoundTrip = LatencyHistogram()
+    /// What is said in rooms, by namespace: the rooms whose names have none are under the empty name, those of namespaces
+    /// without settings under ``ConduitCore/RoomNamespaces/other``. A room that several shards hold counts once in
+    /// ``Hub/statistics()``.
+    public var namespaces: [String: RoomTraffic.Namespace] = [:]
+    /// The rooms that most was published to on this node in the last seconds, busiest first.
+    public var busiest: [BusyRoom] = []
 
     /// Nothing counted.
     public init() {}
@@ -100,6 +110,45 @@ public struct HubStatistics: Sendable {
         limits.merge(other.limits, uniquingKeysWith: +)
         localDelivery.merge(other.localDelivery)
         loopLag.merge(other.loopLag)
+        handshake.merge(other.handshake)
+        pingRoundTrip.merge(other.pingRoundTrip)
+        for (name, figures) in other.namespaces {
+            namespaces[name, default: RoomTraffic.Namespace()].add(figures)
+        }
+        merge(busiest: other.busiest)
+    }
+
+    /// Most rooms in ``busiest``.
+    static let busiestCount = 20
+
+    private mutating func merge(busiest other: [BusyRoom]) {
+        guard !other.isEmpty else { return }
+        var sums = Dictionary(busiest.map { ($0.room, $0.perSecond) }, uniquingKeysWith: +)
+        for busy in other { sums[busy.room, default: 0] += busy.perSecond }
+        busiest = sums.map { BusyRoom(room: $0.key, perSecond: $0.value) }.sorted { $0.perSecond > $1.perSecond }
+    }
+}
+
+/// How much is published to one room.
+public struct BusyRoom: Hashable, Sendable {
+    /// The room.
+    public let room: RoomName
+    /// Messages a second that were published to it on this node.
+    public let perSecond: Double
+
+    /// A room and its messages a second.
+    public init(room: RoomName, perSecond: Double) {
+        self.room = room
+        self.perSecond = perSecond
+    }
+}
+
+extension RoomTraffic.Namespace {
+    fileprivate mutating func add(_ other: Self) {
+        rooms += other.rooms
+        members += other.members
+        published &+= other.published
+        deliveries &+= other.deliveries
     }
 }
 

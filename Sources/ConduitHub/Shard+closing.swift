@@ -65,6 +65,7 @@ extension Shard {
         startSweeping()
         sweepAwaited(now)
         sweepQuestions(now)
+        sweepTraffic(now)
         let part = (clients.slotCount + Self.sweepParts - 1) / Self.sweepParts
         for _ in 0..<part {
             if sweepPosition >= clients.slotCount { sweepPosition = 0 }
@@ -111,7 +112,8 @@ extension Shard {
         }
         if now >= client.nextPing {
             queue(FrameEncoder.ping, for: client)
-            client.owesPong = true
+            // A second ping behind an unanswered one: the answer that comes next is the first one's.
+            if !client.owesPong { client.pingedAt = max(1, eventLoop.now.microseconds) }
             client.nextPing = now + Int64(configuration.pingIntervalMilliseconds)
         }
         return isBlocked ? now + Self.blockedInterval : client.nextDue(configuration)

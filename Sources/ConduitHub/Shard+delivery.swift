@@ -7,15 +7,27 @@ extension Shard {
     /// Delivers to the members of a room on this node and tells the bridge.
     func publish(_ message: ServerMessage, to room: RoomName, except excluded: Int32? = nil) {
         let message = compressible(message)
-        deliver(message, to: room, except: excluded)
+        if let number = countPublished(to: room) { deliver(message, toRoomAt: number, except: excluded) }
         pass(message, to: room)
     }
 
     /// The same for a room that has members on this shard.
     func publish(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
         let message = compressible(message)
+        rooms.countPublished(at: number)
         deliver(message, toRoomAt: number, except: excluded)
         if let room = rooms.name(at: number) { pass(message, to: room) }
+    }
+
+    /// Counts a message that was published here, and returns the room's number where it has one on this shard.
+    @discardableResult
+    func countPublished(to room: RoomName) -> Int32? {
+        guard let number = rooms.number(of: room) else {
+            rooms.countPublished(to: room)
+            return nil
+        }
+        rooms.countPublished(at: number)
+        return number
     }
 
     /// Passes a message on to whoever else may have members of a room.
@@ -28,7 +40,7 @@ extension Shard {
     /// The same for a client that may be on any shard of this node.
     func publish(_ message: ServerMessage, to room: RoomName, except id: ClientID) {
         let message = compressible(message)
-        deliver(message, to: room, except: client(id)?.slot)
+        if let number = countPublished(to: room) { deliver(message, toRoomAt: number, except: client(id)?.slot) }
         forEachNeighbour(.roomExcept(room, message, id))
         turnBroadcasts += 1
         tellBridge(.broadcast(room: room, message: message))
@@ -150,6 +162,7 @@ extension Shard {
     private func deliver(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
         let members = rooms.members(at: number)
         guard !members.isEmpty else { return }
+        rooms.countDelivered(excluded == nil ? members.count : members.count - 1, at: number)
         // Frames of a room that may give way are told apart by what is written in them.
         let isPlain =
             slowRules != nil && (rooms.policy(at: number)?.slow ?? configuration.rooms.rest.slow) != .disconnect

@@ -11,6 +11,7 @@ extension Shard {
         let yield = LoopYield(shard: self) { $0.goOn() }
         yield.open()
         self.yield = yield
+        trafficSince = now
         startSweeping()
     }
 
@@ -49,12 +50,33 @@ extension Shard {
 
     struct Snapshot: Sendable {
         let statistics: HubStatistics
-        let rooms: Set<RoomName>
-        let users: Set<UserID>
+        let rooms: Int
+        let users: Int
+        /// Another number than before when other rooms or users are here.
+        let changes: UInt64
+    }
+
+    /// How long the messages of rooms are counted for the list of the busiest ones, in milliseconds.
+    private static let trafficWindow: Int64 = 5_000
+    /// Rooms of one shard in that list: more than the node shows, since a room may be on several.
+    private static let busiestRooms = 32
+
+    /// Begins a new window of counting when it is time.
+    func sweepTraffic(_ now: Int64) {
+        let passed = now - trafficSince
+        guard passed >= Self.trafficWindow else { return }
+        trafficSince = now
+        busiest = rooms.endTrafficWindow(limit: Self.busiestRooms).map {
+            BusyRoom(room: $0.room, perSecond: Double($0.messages) * 1_000 / Double(passed))
+        }
     }
 
     func snapshot() -> Snapshot {
         var copy = statistics
+        copy.busiest = busiest
+        for (name, figures) in zip(rooms.traffic.namespaces.names, rooms.traffic.figures) {
+            copy.namespaces[name] = figures
+        }
         copy.memberships = rooms.membershipCount
         if let compressor { copy.add(compressor.statistics) }
         for case let client? in stalled.map({ clients[$0] }) {
@@ -64,7 +86,8 @@ extension Shard {
             copy.pendingBytes += bytes
             copy.largestPendingBytes = max(copy.largestPendingBytes, bytes)
         }
-        return Snapshot(statistics: copy, rooms: Set(rooms.roomNames), users: Set(users.keys))
+        return Snapshot(
+            statistics: copy, rooms: rooms.roomCount, users: users.count, changes: rooms.changes &+ userChanges)
     }
 
     // MARK: Rooms

@@ -162,8 +162,12 @@ extension Shard {
             if !isOverRate(payload, client) { queue(FrameEncoder.pong(payload), for: client) }
         case .pong(let payload):
             // The answer to a ping of ours costs nothing.
-            if !client.owesPong { _ = isOverRate(payload, client) }
-            client.owesPong = false
+            guard client.owesPong else {
+                _ = isOverRate(payload, client)
+                return
+            }
+            statistics.pingRoundTrip.record(microseconds: eventLoop.now.microseconds - client.pingedAt)
+            client.pingedAt = 0
         case .text(let message):
             guard client.isOpen else { return }
             statistics.messagesIn += 1

@@ -198,7 +198,7 @@ extension Shard {
             let message = EventEncoder.event(type: request.type, payload: request.payload, room: room)
             let publish = OrderedPublish(
                 room: room, json: message.json, replyTo: address(of: client, command.id), isInbox: true)
-            return tellBridge(.publishOrdered(publish))
+            return publishOrdered(publish)
         }
         let message = EventEncoder.event(type: request.type, payload: request.payload)
         let target: SendTarget =

@@ -105,6 +105,11 @@ package final class Shard {
     }
     var deliveryNumber: UInt64 = 0
     var generator = SystemRandomNumberGenerator()
+    /// Rises with each user who comes or goes, as far as this shard is concerned.
+    var userChanges: UInt64 = 0
+    /// The rooms that most was published to in the last window, and when the running one began (monotonic, ms).
+    var busiest: [BusyRoom] = []
+    var trafficSince: Int64 = 0
     var sweeper: Scheduled<Void>?
     var sweepPosition = 0
     /// When the next sweep is due (monotonic, µs).
@@ -162,10 +167,12 @@ package final class Shard {
     ///   - leftover: what the client sent right behind its handshake.
     ///   - deflate: what was agreed on about compression, if anything.
     ///   - isPlain: whether bytes go to the socket as they are: no other handler of the channel changes them.
+    ///   - handshakeMicroseconds: how long it has taken to get here from accept.
     ///   - observer: is told when the connection ends, unless this throws.
     package func admit(
         _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil,
-        deflate: DeflateParameters? = nil, isPlain: Bool = true, observer: (any ConnectionObserver)? = nil
+        deflate: DeflateParameters? = nil, isPlain: Bool = true, handshakeMicroseconds: Int64? = nil,
+        observer: (any ConnectionObserver)? = nil
     ) throws {
         guard !isStopping else { throw ChannelError.eof }
         let now = self.now
@@ -179,7 +186,10 @@ package final class Shard {
         client.grants = grants(of: identity)
         clients.insert(client, due: client.nextDue(configuration))
         outbox.arrived(client.slot, windowBits: client.windowBits)
-        if let user = identity.user { users[user, default: []].insert(client.slot) }
+        if let user = identity.user {
+            if users[user] == nil { userChanges &+= 1 }
+            users[user, default: []].insert(client.slot)
+        }
         statistics.clients += 1
         statistics.accepted += 1
         tellBridge(.connected(client: client.id, user: identity.user))
@@ -197,6 +207,7 @@ package final class Shard {
             throw error
         }
         client.observer = observer
+        if let handshakeMicroseconds { statistics.handshake.record(microseconds: handshakeMicroseconds) }
         if let onConnect = hooks.onConnect { onConnect(handle(of: client)) }
         // Revoked while its handshake was under way.
         if revocations.isRevoked(identity) { close(client, .invalidToken) }
@@ -245,7 +256,10 @@ package final class Shard {
         }
         if let user = client.identity.user {
             users[user]?.remove(client.slot)
-            if users[user]?.isEmpty == true { users[user] = nil }
+            if users[user]?.isEmpty == true {
+                users[user] = nil
+                userChanges &+= 1
+            }
         }
     }
 

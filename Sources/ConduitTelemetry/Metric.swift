@@ -16,10 +16,13 @@ public struct Metric: Hashable, Sendable {
     public let kind: Kind
     /// One sentence for the people who look at it.
     public let help: String
+    /// The names of the labels that tell its values apart; none for most.
+    public let labels: [String]
 
-    package init(_ name: String, _ kind: Kind, _ help: String) {
+    package init(_ name: String, _ kind: Kind, _ help: String, labels: [String] = []) {
         self.name = name
         self.kind = kind
         self.help = help
+        self.labels = labels
     }
 }

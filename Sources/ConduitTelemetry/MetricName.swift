@@ -2,7 +2,8 @@
 public enum MetricName {
     // The node.
     /// Always 1; labels tell who this is.
-    public static let info = Metric("conduit_info", .gauge, "Always 1; the labels tell node id and version.")
+    public static let info = Metric(
+        "conduit_info", .gauge, "Always 1; the labels tell node id and version.", labels: ["node", "version"])
     /// Readiness.
     public static let ready = Metric("conduit_ready", .gauge, "1 when the node takes new clients, else 0.")
     /// Whether the node works without its cluster.
@@ -21,7 +22,7 @@ public enum MetricName {
     public static let accepted = Metric("conduit_connections_total", .counter, "Connections accepted.")
     /// Connections that ended.
     public static let closed = Metric(
-        "conduit_connections_closed_total", .counter, "Connections that ended, by close code.")
+        "conduit_connections_closed_total", .counter, "Connections that ended, by close code.", labels: ["code"])
     /// Messages from clients.
     public static let messagesIn = Metric("conduit_messages_received_total", .counter, "Messages from clients.")
     /// Bytes from clients.
@@ -36,16 +37,19 @@ public enum MetricName {
         "conduit_deflated_messages_total", .counter, "Messages compressed, each once for all who take it so.")
     /// Bytes of those.
     public static let deflatedBytes = Metric(
-        "conduit_deflated_bytes_total", .counter, "Bytes of the messages that were compressed, before and after.")
+        "conduit_deflated_bytes_total", .counter, "Bytes of the messages that were compressed, before and after.",
+        labels: ["when"])
     /// Compressed by clients.
     public static let inflated = Metric(
         "conduit_inflated_messages_total", .counter, "Compressed messages of clients that were expanded.")
     /// Bytes of those.
     public static let inflatedBytes = Metric(
-        "conduit_inflated_bytes_total", .counter, "Bytes of clients' compressed messages, before and after.")
+        "conduit_inflated_bytes_total", .counter, "Bytes of clients' compressed messages, before and after.",
+        labels: ["when"])
     /// Compressed by clients and refused.
     public static let inflationRefused = Metric(
-        "conduit_inflation_refused_total", .counter, "Compressed messages of clients that were refused, by reason.")
+        "conduit_inflation_refused_total", .counter, "Compressed messages of clients that were refused, by reason.",
+        labels: ["reason"])
     /// Bytes that wait.
     public static let pendingBytes = Metric("conduit_pending_bytes", .gauge, "Bytes that wait for slow clients.")
     /// The largest of them.
@@ -56,15 +60,18 @@ public enum MetricName {
         "conduit_stalled_clients", .gauge, "Clients whose sockets take nothing though bytes wait.")
     /// Clients that read too slowly.
     public static let slowClosed = Metric(
-        "conduit_slow_consumers_closed_total", .counter, "Slow consumers closed with 3008, by reason.")
+        "conduit_slow_consumers_closed_total", .counter, "Slow consumers closed with 3008, by reason.",
+        labels: ["reason"])
     /// Lost messages.
     public static let dropped = Metric(
-        "conduit_dropped_total", .counter, "Messages that were not delivered, by reason.")
+        "conduit_dropped_total", .counter, "Messages that were not delivered, by reason.", labels: ["reason"])
     /// Error replies.
-    public static let errors = Metric("conduit_errors_total", .counter, "Error events sent to clients, by code.")
+    public static let errors = Metric(
+        "conduit_errors_total", .counter, "Error events sent to clients, by code.", labels: ["code"])
     /// Clients over a limit.
     public static let limitsExceeded = Metric(
-        "conduit_limits_exceeded_total", .counter, "What clients asked for beyond a limit of their own, by limit.")
+        "conduit_limits_exceeded_total", .counter, "What clients asked for beyond a limit of their own, by limit.",
+        labels: ["limit"])
     /// Tokens that are good no more.
     public static let revocations = Metric(
         "conduit_revocations", .gauge, "Revocations of users and tokens that the node holds to.")
@@ -75,16 +82,43 @@ public enum MetricName {
     public static let localDelivery = Metric(
         "conduit_local_delivery_seconds", .histogram,
         "From reading a message to writing it to its last recipient on this node.")
+    /// Time of a ping.
+    public static let pingRoundTrip = Metric(
+        "conduit_ping_round_trip_seconds", .histogram, "From pinging a client to its pong.")
     /// Lateness of the loops.
     public static let loopLag = Metric("conduit_loop_lag_seconds", .histogram, "How late timers of event loops fire.")
 
+    // Rooms by namespace.
+    /// Rooms of a namespace.
+    public static let namespaceRooms = Metric(
+        "conduit_namespace_rooms", .gauge,
+        "Rooms with members on this node, by namespace: configured ones, none at all, or other.",
+        labels: ["namespace"])
+    /// Memberships in a namespace.
+    public static let namespaceMembers = Metric(
+        "conduit_namespace_members", .gauge, "Memberships of clients in rooms, by namespace.", labels: ["namespace"])
+    /// Messages to a namespace.
+    public static let namespaceMessages = Metric(
+        "conduit_namespace_messages_total", .counter,
+        "Messages that clients and servers have published to rooms on this node, by namespace.", labels: ["namespace"])
+    /// Messages to members of a namespace.
+    public static let namespaceDeliveries = Metric(
+        "conduit_namespace_deliveries_total", .counter,
+        "Messages to rooms that were handed to members on this node, one a member, by namespace.",
+        labels: ["namespace"])
+
     // The public port.
+    /// Time of a handshake.
+    public static let handshakeDuration = Metric(
+        "conduit_handshake_seconds", .histogram,
+        "From accepting a connection to its upgrade, authentication too; refused ones are not counted.")
     /// Requests by what became of them.
     public static let handshakes = Metric(
-        "conduit_handshakes_total", .counter, "HTTP requests on the public port, by outcome.")
+        "conduit_handshakes_total", .counter, "HTTP requests on the public port, by outcome.", labels: ["outcome"])
     /// Who was kept out by a limit.
     public static let connectionsRefused = Metric(
-        "conduit_connections_refused_total", .counter, "Connections that a limit kept out, by the limit.")
+        "conduit_connections_refused_total", .counter, "Connections that a limit kept out, by the limit.",
+        labels: ["limit"])
     /// Connections that are not upgraded.
     public static let unfinishedHandshakes = Metric(
         "conduit_unfinished_handshakes", .gauge, "Connections of the public port that are not upgraded.")
@@ -95,7 +129,8 @@ public enum MetricName {
     /// New certificates.
     public static let certificateReloads = Metric(
         "conduit_tls_certificate_reloads_total", .counter,
-        "New certificates that were found: taken ones, and failed ones, for which the old one stays.")
+        "New certificates that were found: taken ones, and failed ones, for which the old one stays.",
+        labels: ["result"])
     /// The limit of memory.
     public static let memoryLimit = Metric(
         "conduit_memory_limit_bytes", .gauge, "Resident memory above which no new clients are taken.")
@@ -112,7 +147,7 @@ public enum MetricName {
         "conduit_relay_received_total", .counter, "Messages received from other nodes.")
     /// Relayed nowhere.
     public static let relayDropped = Metric(
-        "conduit_relay_dropped_total", .counter, "Messages that could not be relayed, by reason.")
+        "conduit_relay_dropped_total", .counter, "Messages that could not be relayed, by reason.", labels: ["reason"])
     /// Holes in sequences.
     public static let relayGaps = Metric(
         "conduit_relay_gaps_total", .counter,
@@ -157,9 +192,16 @@ public enum MetricName {
     public static let presenceRepaired = Metric(
         "conduit_presence_repaired_total", .counter,
         "Mistakes in rosters that were found and put right, in Redis or on this node.")
-    /// Redis round trip.
+    /// Redis round trips.
     public static let redisRoundTrip = Metric(
-        "conduit_redis_round_trip_seconds", .gauge, "Last round trip of a command to Redis.")
+        "conduit_redis_round_trip_seconds", .histogram, "Round trips of heartbeats to Redis.")
+    /// The last of them.
+    public static let redisLastRoundTrip = Metric(
+        "conduit_redis_last_round_trip_seconds", .gauge, "Last round trip of a heartbeat to Redis.")
+    /// Events that Redis was not told of.
+    public static let eventsDropped = Metric(
+        "conduit_events_dropped_total", .counter,
+        "Entries of the stream of events that were left out, above events.per-second, by event.", labels: ["event"])
     /// Redis links that came back.
     public static let redisReconnects = Metric(
         "conduit_redis_reconnects_total", .counter, "Connections to Redis that were made again.")
@@ -172,10 +214,12 @@ public enum MetricName {
     /// Clients by what became of their tokens.
     public static let authentications = Metric(
         "conduit_authentications_total", .counter,
-        "Clients and new tokens by result: accepted, anonymous, refreshed, unavailable, or why they were refused.")
+        "Clients and new tokens by result: accepted, anonymous, refreshed, unavailable, or why they were refused.",
+        labels: ["result"])
     /// Readings of the key set.
     public static let keySetReadings = Metric(
-        "conduit_auth_key_set_readings_total", .counter, "Readings of the key set (JWKS), by result.")
+        "conduit_auth_key_set_readings_total", .counter, "Readings of the key set (JWKS), by result.",
+        labels: ["result"])
     /// Keys known from the key set.
     public static let keySetKeys = Metric("conduit_auth_key_set_keys", .gauge, "Keys of the last good key set.")
     /// When the key set was read.
@@ -183,7 +227,8 @@ public enum MetricName {
         "conduit_auth_key_set_read_timestamp_seconds", .gauge, "When the key set was last read well.")
     /// Questions to the application's server.
     public static let authHookQuestions = Metric(
-        "conduit_auth_hook_questions_total", .counter, "Questions to the server of auth.url, by result.")
+        "conduit_auth_hook_questions_total", .counter, "Questions to the server of auth.url, by result.",
+        labels: ["result"])
     /// How long it takes to answer.
     public static let authHookLatency = Metric(
         "conduit_auth_hook_seconds", .histogram, "How long the server of auth.url takes to answer or to fail.")
@@ -200,18 +245,23 @@ public enum MetricName {
     public static let processDescriptors = Metric("process_open_fds", .gauge, "Open file descriptors.")
     /// Descriptors allowed.
     public static let processMaxDescriptors = Metric("process_max_fds", .gauge, "Most file descriptors allowed.")
+    /// The beginning of the process.
+    public static let processStart = Metric(
+        "process_start_time_seconds", .gauge, "When the process has started, in seconds since 1970.")
 
     /// All of them, for the documentation.
     public static let all: [Metric] = [
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes,
         largestPendingBytes, stalledClients, slowClosed, dropped, errors, limitsExceeded, revocations,
-        revocationsDropped, localDelivery, loopLag, handshakes, connectionsRefused, unfinishedHandshakes,
+        revocationsDropped, localDelivery, pingRoundTrip, loopLag, namespaceRooms, namespaceMembers, namespaceMessages,
+        namespaceDeliveries, handshakeDuration, handshakes, connectionsRefused, unfinishedHandshakes,
         certificateExpiry, certificateReloads, memoryLimit, memoryOver, relayPublished, relayReceived, relayDropped,
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,
-        presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, authentications,
+        presenceRepaired, redisRoundTrip, redisLastRoundTrip, eventsDropped, redisReconnects, outboxBytes, clusterNodes,
+        authentications,
         keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, processCPU,
-        processMemory, processDescriptors, processMaxDescriptors,
+        processMemory, processDescriptors, processMaxDescriptors, processStart,
     ]
 }

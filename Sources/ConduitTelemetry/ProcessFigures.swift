@@ -10,6 +10,8 @@ public struct ProcessFigures: Sendable, Hashable {
     public var openDescriptors: Int
     /// Most file descriptors allowed; 0 when there is no limit or it can't be read.
     public var maxDescriptors: Int
+    /// When the process has started, in seconds since 1970; 0 when it can't be read.
+    public var startedAt = startTime
     /// When the figures were read, in seconds of a clock that never jumps.
     public var takenAt: Double
 
@@ -46,6 +48,16 @@ public struct ProcessFigures: Sendable, Hashable {
         guard fields.count > 1, let pages = UInt64(fields[1]) else { return 0 }
         return pages * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE))))
     }
+
+    /// It doesn't change, so it is read once.
+    private static let startTime: Double = {
+        // Behind the name, which may hold anything: the 20th field is the start in clock ticks since the machine's own.
+        guard let rest = fileText("/proc/self/stat").split(separator: ")").last else { return 0 }
+        let fields = rest.split(separator: " ")
+        let ticks = Double(sysconf(Int32(_SC_CLK_TCK)))
+        guard fields.count > 19, let start = Double(fields[19]), ticks > 0 else { return 0 }
+        return seconds(of: CLOCK_REALTIME) - seconds(of: CLOCK_BOOTTIME) + start / ticks
+    }()
 
     private static func maxDescriptors() -> Int {
         for line in fileText("/proc/self/limits").split(separator: "\n") where line.hasPrefix("Max open files") {

@@ -136,6 +136,13 @@ private func request(
             cluster.relayGaps = 7
             cluster.relayDropped = ["outbox_age": 1]
             cluster.redisRoundTripMicroseconds = 250
+            cluster.redisRoundTrip.record(microseconds: 250)
+            cluster.eventsDropped = ["client_connected": 6]
+            hub.handshake.record(microseconds: 1_200)
+            hub.pingRoundTrip.record(microseconds: 300)
+            var chat = RoomTraffic.Namespace()
+            (chat.rooms, chat.members, chat.published, chat.deliveries) = (2, 5, 7, 21)
+            hub.namespaces = ["": RoomTraffic.Namespace(), "chat": chat]
             var door = AdminDoor()
             door.handshakes = ["upgraded": 5]
             door.refused = ["connections_per_address": 3]
@@ -162,7 +169,13 @@ private func request(
                 "conduit_memory_over_limit 0",
                 "process_cpu_seconds_total 1.5", "process_resident_memory_bytes 1024", "process_open_fds 9",
                 "conduit_relay_gaps_total 7", "conduit_relay_dropped_total{reason=\"outbox_age\"} 1",
-                "conduit_redis_round_trip_seconds 0.00025", "process_max_fds 1000",
+                "conduit_redis_last_round_trip_seconds 0.00025", "process_max_fds 1000",
+                "conduit_redis_round_trip_seconds_count 1", "conduit_handshake_seconds_bucket{le=\"0.0025\"} 1",
+                "conduit_ping_round_trip_seconds_sum 0.0003", "conduit_namespace_rooms{namespace=\"chat\"} 2",
+                "conduit_namespace_rooms{namespace=\"\"} 0", "conduit_namespace_members{namespace=\"chat\"} 5",
+                "conduit_namespace_messages_total{namespace=\"chat\"} 7",
+                "conduit_namespace_deliveries_total{namespace=\"chat\"} 21",
+                "conduit_events_dropped_total{event=\"client_connected\"} 6",
                 "# TYPE conduit_local_delivery_seconds histogram",
             ]
             #expect(expected.subtracting(lines) == [])

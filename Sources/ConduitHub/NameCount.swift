@@ -1,0 +1,47 @@
+import ConduitCore
+import Synchronization
+
+/// How many different rooms and users a node has, though several shards may have the same.
+///
+/// With one shard that is what it says. With several their names are compared, but only when rooms or users have come or
+/// gone since the last time: a heartbeat of a calm node costs no look at any name.
+final class NameCount: Sendable {
+    struct Counts: Sendable {
+        var rooms = 0
+        var users = 0
+        /// Left empty where what the shards say is right already.
+        var roomsByNamespace: [String: Int] = [:]
+    }
+
+    private struct Memory {
+        var changes: [UInt64] = []
+        var counts = Counts()
+    }
+
+    private let memory = Mutex(Memory())
+
+    func count(_ parts: [Shard.Snapshot], of shards: [ShardRef], namespaces policies: RoomPolicies) async -> Counts {
+        if shards.count == 1, let part = parts.first { return Counts(rooms: part.rooms, users: part.users) }
+        let changes = parts.map(\.changes)
+        let known = memory.withLock { $0.changes == changes ? $0.counts : nil }
+        if let known { return known }
+        var rooms: Set<RoomName> = []
+        var users: Set<UserID> = []
+        for shard in shards {
+            guard let names = await shard.query({ (Array($0.rooms.roomNames), Array($0.users.keys)) }) else { continue }
+            rooms.formUnion(names.0)
+            users.formUnion(names.1)
+        }
+        var counts = Counts(rooms: rooms.count, users: users.count)
+        let namespaces = RoomNamespaces(policies)
+        var sums = Array(repeating: 0, count: namespaces.names.count)
+        for room in rooms { sums[namespaces.number(of: room)] += 1 }
+        for (name, sum) in zip(namespaces.names, sums) { counts.roomsByNamespace[name] = sum }
+        memory.withLock { memory in
+            // What came between the two questions is counted already, and looked at again next time.
+            memory.changes = changes
+            memory.counts = counts
+        }
+        return counts
+    }
+}

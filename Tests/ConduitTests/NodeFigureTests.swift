@@ -1,0 +1,97 @@
+import Conduit
+import ConduitTelemetry
+import ConduitTesting
+import Foundation
+import Testing
+
+/// The figures of whole nodes, where people read them: Redis, `/metrics`, the public API.
+@Suite(.timeLimit(.minutes(3))) struct NodeFigureTests {
+    private func field(_ name: String, of node: String, _ redis: RedisServer) async throws -> Int {
+        Int(try await redis.redisCLI("HGET", "conduit:node:\(node)", name)) ?? -1
+    }
+
+    @Test func figuresAppearInRedisAndInMetrics() async throws {
+        let redis = try await RedisServer.start()
+        let settings = [
+            "CONDUIT_REDIS_URL": redis.url, "CONDUIT_HEARTBEAT_PING_INTERVAL": "50ms", "CONDUIT_EVENTS_CLIENTS": "true",
+            "CONDUIT_CLUSTER_HEARTBEAT": "100ms", "CONDUIT_CLUSTER_LEASE": "2s", "CONDUIT_NODE_EVENT_LOOPS": "2",
+            "CONDUIT_ROOMS_CHAT_PRESENCE": "count",
+        ]
+        let a = try await NodeProcess.start("fig-a", settings), b = try await NodeProcess.start("fig-b", settings)
+        for node in [a, b] { try await eventually { try await node.get("/ready").body.contains("ready") } }
+        let ann = try await TestWebSocket.connect(port: a.port), bob = try await TestWebSocket.connect(port: b.port)
+        for socket in [ann, bob] {
+            #expect(try await socket.request("join_room", #"{"room":"chat:1"}"#).type == "room_joined")
+        }
+        for number in 0..<200 {
+            try await ann.send(
+                #"{"type":"broadcast","data":{"room":"chat:1","type":"n","payload":{"n":\#(number)}}}"#)
+        }
+        for number in 0..<200 { #expect(try await bob.next(type: "n").int("n") == number) }
+        for name in ["handshake_p99_us", "ping_p99_us", "local_p99_us", "local_p50_us", "redis_rtt_us"] {
+            try await eventually(name) { try await field(name, of: "fig-a", redis) > 0 }
+        }
+        try await eventually("relay") { try await field("relay_p99_us", of: "fig-b", redis) > 0 }
+        // The sender's node names the room, and for no longer than it is busy.
+        try await eventually("busy") {
+            try await redis.redisCLI("ZREVRANGE", "conduit:busy:fig-a", "0", "-1") == "chat:1"
+        }
+        let lease = Int(try await redis.redisCLI("PTTL", "conduit:busy:fig-a")) ?? 0
+        #expect((1...2_000).contains(lease))
+        #expect(try await redis.redisCLI("EXISTS", "conduit:busy:fig-b") == "0")
+        let events = try await redis.redisCLI("XRANGE", "conduit:events", "-", "+")
+        for name in ["client_connected", "room_occupied", "node_up"] { #expect(events.contains(name), "\(name)") }
+        let page = try await a.administration("/metrics").body
+        let lines = Set(page.split(separator: "\n").map(String.init))
+        #expect(lines.contains(#"conduit_namespace_messages_total{namespace="chat"} 200"#))
+        #expect(lines.contains(#"conduit_namespace_deliveries_total{namespace="chat"} 200"#))
+        #expect(lines.contains(#"conduit_namespace_members{namespace="chat"} 1"#))
+        #expect(lines.contains(#"conduit_namespace_rooms{namespace="chat"} 1"#))
+        #expect(lines.contains(#"conduit_handshake_seconds_count 1"#))
+        for name in ["conduit_ping_round_trip_seconds", "conduit_redis_round_trip_seconds", "conduit_loop_lag_seconds"]
+        {
+            let count = lines.first { $0.hasPrefix("\(name)_count ") }.flatMap { Int($0.split(separator: " ")[1]) }
+            #expect((count ?? 0) > 0, "\(name)")
+        }
+        let start = lines.first { $0.hasPrefix("process_start_time_seconds ") }
+            .flatMap { Double($0.split(separator: " ")[1]) }
+        #expect(abs((start ?? 0) - Date().timeIntervalSince1970) < 170)
+        // Every family is one of the list, and says what the list says.
+        for line in lines where line.hasPrefix("# TYPE ") {
+            let words = line.split(separator: " ")
+            #expect(MetricName.all.contains { $0.name == words[2] && $0.kind.rawValue == words[3] }, "\(line)")
+        }
+        try await ann.close()
+        try await eventually("gone") {
+            try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").contains("client_disconnected")
+        }
+        try await eventually("calm") { try await redis.redisCLI("EXISTS", "conduit:busy:fig-a") == "0" }
+    }
+
+    @Test func roomsAndUsersOnSeveralLoopsCountOnce() async throws {
+        var configuration = TestNode.configuration()
+        configuration.eventLoops = 3
+        try await TestNode.with(configuration) { handshake in
+            handshake.token.flatMap { UserID($0.value) }.map { Identity(user: $0) }
+        } _: { node in
+            var sockets: [TestWebSocket] = []
+            for number in 0..<12 {
+                let socket = try await node.connect(token: "user-\(number % 4)")
+                _ = try await socket.request("join_room", #"{"room":"lobby"}"#)
+                _ = try await socket.request("join_room", #"{"room":"x:\#(number % 2)"}"#)
+                sockets.append(socket)
+            }
+            let full = await node.hub.statistics()
+            #expect(full.rooms == 3 && full.users == 4 && full.clients == 12)
+            #expect(full.namespaces[""]?.rooms == 1 && full.namespaces["other"]?.rooms == 2)
+            #expect(full.namespaces["other"]?.members == 12)
+            let again = await node.hub.statistics()
+            #expect(again.rooms == 3 && again.users == 4)
+            for socket in sockets.dropFirst() { try await socket.close() }
+            try await eventually { await node.hub.statistics().clients == 1 }
+            let rest = await node.hub.statistics()
+            #expect(rest.rooms == 2 && rest.users == 1, "\(rest.rooms) \(rest.users)")
+            #expect(rest.namespaces["other"]?.rooms == 1)
+        }
+    }
+}

@@ -12,7 +12,7 @@ struct ConduitCommand: AsyncParsableCommand {
             """,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, AuditCommand.self,
-            PublishCommand.self, TokenCommand.self, RevokeCommand.self,
+            PublishCommand.self, TokenCommand.self, RevokeCommand.self, DrainCommand.self, RebalanceCommand.self,
             HealthCommand.self, BenchCommand.self, VersionCommand.self,
         ],
         defaultSubcommand: ServeCommand.self)

@@ -78,6 +78,13 @@ public enum MetricName {
     /// Lateness of the loops.
     public static let loopLag = Metric("conduit_loop_lag_seconds", .histogram, "How late timers of event loops fire.")
 
+    // On the way to other nodes.
+    /// Clients sent elsewhere.
+    public static let shed = Metric(
+        "conduit_shed_total", .counter, "Clients that were sent to other nodes, by reason: drain, rebalance.")
+    /// Whether the node is on its way out.
+    public static let draining = Metric("conduit_draining", .gauge, "1 while the node drains, else 0.")
+
     // The public port.
     /// Requests by what became of them.
     public static let handshakes = Metric(
@@ -206,7 +213,8 @@ public enum MetricName {
         info, ready, degraded, clients, users, rooms, memberships, accepted, closed, messagesIn, bytesIn, deliveries,
         bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes,
         largestPendingBytes, stalledClients, slowClosed, dropped, errors, limitsExceeded, revocations,
-        revocationsDropped, localDelivery, loopLag, handshakes, connectionsRefused, unfinishedHandshakes,
+        revocationsDropped, localDelivery, loopLag, shed, draining, handshakes, connectionsRefused,
+        unfinishedHandshakes,
         certificateExpiry, certificateReloads, memoryLimit, memoryOver, relayPublished, relayReceived, relayDropped,
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,

@@ -13,6 +13,7 @@ struct AdminView: AdminNode {
     let bridge: BridgeRef
     let gateway: Gateway
     let authenticator: Authenticator?
+    let operations: NodeOperations
 
     var nodeID: NodeID { configuration.nodeID }
 
@@ -22,9 +23,9 @@ struct AdminView: AdminNode {
             switch readiness {
             case .ready: 200
             case .degraded: configuration.gateway.degradedStatus
-            case .starting, .overloaded, .draining: 503
+            case .starting, .overloaded, .leaving, .draining: 503
             }
-        return AdminReadiness(status: readiness.rawValue, httpStatus: status)
+        return AdminReadiness(status: readiness.word, httpStatus: status)
     }
 
     func statistics() async -> AdminStatistics {
@@ -51,7 +52,7 @@ struct AdminView: AdminNode {
         guard configuration.cluster.redis != nil else {
             let figures = await hub.statistics()
             let fields = [
-                "state": gateway.readiness.rawValue, "clients": "\(figures.clients)", "users": "\(figures.users)",
+                "state": gateway.readiness.word, "clients": "\(figures.clients)", "users": "\(figures.users)",
                 "rooms": "\(figures.rooms)",
             ]
             let node = AdminCluster.Node(id: nodeID, heartbeatAgeMilliseconds: nil, fields: fields)
@@ -119,6 +120,12 @@ struct AdminView: AdminNode {
         let isKept = await bridge.revoke(made)
         return AdminReceipt(unreachable: isKept ? [] : ["redis"], expiresAt: made.expiresAt - Revocation.margin)
     }
+
+    func drain(_ node: NodeID, within timeout: Duration?) async -> AdminDrain {
+        await operations.drain(node, within: timeout)
+    }
+
+    func rebalance() async throws(RequestError) -> AdminRebalance { try await operations.rebalance() }
 
     /// The other nodes all together, while the bus is away.
     private var unreachable: [String] {

@@ -139,10 +139,13 @@ public final class ConduitNode: Service {
         return await parts.revoke(.token(tokenID), lastExpiry)
     }
 
-    /// Stops the node: no new clients, every client is closed with 3001, its members leave the rosters, Redis last.
+    /// Stops the node: it isn't ready any more, sends its clients to the other nodes at a pace (close 3001), keeps their
+    /// users in the rosters until they are back there, and leaves Redis last. Docs/draining.md has the steps.
     ///
     /// Returns when everything is closed, at the latest a little after `shutdown.timeout`. May be called again.
-    public func shutdown() async { await parts.stop() }
+    ///
+    /// - Parameter waitsForBalancer: whether clients are still taken for `drain.wait`, as long as there are any.
+    public func shutdown(waitsForBalancer: Bool = true) async { await parts.stop(isWaiting: waitsForBalancer) }
 
     /// Reads the certificate of the public port again; new connections get it, and those that stand keep theirs.
     ///
@@ -154,5 +157,5 @@ public final class ConduitNode: Service {
     public func reloadCertificates() async throws -> Bool { try await parts.reloadCertificates() }
 
     /// Whether the node takes clients, in a word: `starting`, `ready`, `degraded`, `overloaded`, `draining`.
-    public var readiness: String { parts.readiness.rawValue }
+    public var readiness: String { parts.readiness.word }
 }

@@ -5,6 +5,7 @@ import ConduitCore
 import ConduitGateway
 import ConduitHub
 import ConduitTelemetry
+import ConduitWire
 import Logging
 import NIOCore
 import NIOPosix
@@ -14,7 +15,7 @@ import Synchronization
 final class NodeParts: Sendable {
     /// How far the node is in its life.
     fileprivate enum Phase: Int {
-        case starting, open, draining, stopped
+        case starting, open, leaving, draining, stopped
     }
 
     let hub: Hub
@@ -25,6 +26,7 @@ final class NodeParts: Sendable {
     private let gateway: Gateway
     private let admin: RunningAdmin?
     private let authenticator: Authenticator?
+    private let rebalancer: Rebalancer
     private let group: MultiThreadedEventLoopGroup
     private let logger: Logger
     private let phase: PhaseCell
@@ -34,8 +36,8 @@ final class NodeParts: Sendable {
 
     private init(
         configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
-        authenticator: Authenticator?, httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell,
-        logger: Logger
+        authenticator: Authenticator?, rebalancer: Rebalancer, httpPort: Int, group: MultiThreadedEventLoopGroup,
+        phase: PhaseCell, logger: Logger
     ) {
         self.configuration = configuration
         self.hub = hub
@@ -43,6 +45,7 @@ final class NodeParts: Sendable {
         self.gateway = gateway
         self.admin = admin
         self.authenticator = authenticator
+        self.rebalancer = rebalancer
         self.httpPort = httpPort
         self.adminPort = admin?.port
         self.group = group
@@ -54,6 +57,7 @@ final class NodeParts: Sendable {
     /// A node that is let go without a stop: nobody waits for it any more.
     deinit {
         stopped.succeed()
+        rebalancer.stop()
         guard let authenticator else { return }
         Task { await authenticator.shutdown() }
     }
@@ -82,22 +86,35 @@ final class NodeParts: Sendable {
         // One table for both, whoever made the configuration.
         cluster.rooms = configuration.hub.rooms
         cluster.replayBytes = configuration.hub.pendingBytes / 2
+        cluster.handOverMilliseconds = TimeAmount(configuration.drain.presenceGrace).nanoseconds / 1_000_000
         if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
         let bridge = BridgeRef(
             node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)
         status.set(bridge)
+        let rebalancer = Rebalancer(
+            configuration.rebalance, delay: TimeAmount(configuration.drain.reconnectDelay), hub: hub, bridge: bridge,
+            logger: logger)
+        let operations = NodeOperations(
+            configuration: configuration, hub: hub, bridge: bridge, rebalancer: rebalancer)
         do {
             // On loops of its own: an operator's request neither waits behind messages nor holds them up.
             let admin = try await RunningAdmin.open(
                 configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator,
-                group: MultiThreadedEventLoopGroup.singleton, logger: logger)
+                operations: operations, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
             try await hub.connect(to: bridge)
             bridge.start(sink: hub)
             bridge.setState(.ready)
             phase.set(.open)
             let parts = NodeParts(
                 configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin,
-                authenticator: authenticator, httpPort: port, group: group, phase: phase, logger: logger)
+                authenticator: authenticator, rebalancer: rebalancer, httpPort: port, group: group, phase: phase,
+                logger: logger)
+            operations.onDrain { [weak parts] timeout in
+                guard let parts else { return }
+                Task { await parts.stop(within: timeout) }
+            }
+            bridge.onOrder { operations.carryOut($0) }
+            rebalancer.start()
             bridge.onConflict { [weak parts] conflict in
                 guard let parts else { return }
                 parts.failure.withLock { $0 = NodeIDTaken(conflict) }
@@ -119,6 +136,7 @@ final class NodeParts: Sendable {
     private static func readiness(_ phase: PhaseCell, _ cluster: LateStatus) -> Readiness {
         switch phase.value {
         case .starting: return .starting
+        case .leaving: return .leaving
         case .draining, .stopped: return .draining
         case .open: break
         }
@@ -140,25 +158,54 @@ final class NodeParts: Sendable {
     var reason: NodeIDTaken? { failure.withLock { $0 } }
 
     /// Stops once, whoever asks and how often; returns when the node has stopped.
-    func stop() async {
+    ///
+    /// - Parameters:
+    ///   - timeout: how long it may take; `shutdown.timeout` when `nil`.
+    ///   - isWaiting: whether clients are taken a little longer, until the balancer knows.
+    func stop(within timeout: Duration? = nil, isWaiting: Bool = true) async {
         guard phase.begin() else { return await waitUntilStopped() }
-        logger.info("stopping")
-        let limit = TimeAmount(configuration.shutdownTimeout)
+        let start = NIODeadline.now()
+        rebalancer.stop()
         bridge.setState(.draining)
+        let clients = await hub.connectionCount()
+        let echoes = await gateway.echoCount()
+        let times = DrainTimes(
+            configuration.drain, within: timeout ?? configuration.shutdownTimeout,
+            isWaiting: isWaiting && clients + echoes > 0)
+        logger.info("stopping", metadata: ["clients": "\(clients + echoes)"])
+        if times.wait > .zero { try? await Task.sleep(for: Duration(times.wait)) }
         // The port stays open until the clients are gone: it refuses upgrades and tells the balancer why.
-        async let echoes: Void = gateway.closeEchoes(.shutdown, within: limit)
-        let cut = await hub.shutdown(.shutdown, within: limit)
-        await echoes
+        phase.set(.draining)
+        await sendAway(times, since: start)
+        await bridge.waitForHandOvers(until: min(.now() + times.handOver, start + times.end))
         await gateway.stopAccepting()
-        if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
-        await bridge.drain(within: .seconds(5))
+        await bridge.drain(within: min(.seconds(5), max(.seconds(1), start + times.end - .now())))
         await admin?.close()
         await authenticator?.shutdown()
         hub.end()
         try? await group.shutdownGracefully()
         phase.set(.stopped)
-        logger.info("stopped")
+        logger.info("stopped", metadata: ["seconds": "\((NIODeadline.now() - start).nanoseconds / 1_000_000_000)"])
         stopped.succeed()
+    }
+
+    /// Clients and echoes share the pace; what is still there at the end is cut.
+    private func sendAway(_ times: DrainTimes, since start: NIODeadline) async {
+        let echoes = await gateway.echoCount()
+        let all = max(1, await hub.connectionCount() + echoes)
+        let rate = Double(configuration.drain.rate)
+        let told = start + times.told
+        let evenly = TimeAmount.nanoseconds(Int64(Double(all) / rate * 1_000_000_000))
+        let left = max(.zero, told - .now())
+        let end = start + times.end
+        async let echoesGone: Void = gateway.closeEchoes(
+            .shutdown, over: min(evenly, left), within: max(.zero, end - .now()))
+        await hub.shed(
+            perSecond: rate * Double(max(1, all - echoes)) / Double(all), reason: .drain,
+            delay: TimeAmount(configuration.drain.reconnectDelay), by: told)
+        let cut = await hub.shutdown(.shutdown, within: max(.milliseconds(10), end - .now()))
+        await echoesGone
+        if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
     }
 
     /// The bridge's status for the front door, which is there before the bridge is.
@@ -178,10 +225,10 @@ final class NodeParts: Sendable {
 
         fileprivate func set(_ phase: Phase) { number.store(phase.rawValue, ordering: .relaxed) }
 
-        /// Begins to drain; `false` when somebody else has.
+        /// Begins to stop; `false` when somebody else has.
         fileprivate func begin() -> Bool {
             number.compareExchange(
-                expected: Phase.open.rawValue, desired: Phase.draining.rawValue, ordering: .relaxed
+                expected: Phase.open.rawValue, desired: Phase.leaving.rawValue, ordering: .relaxed
             ).exchanged
         }
     }

@@ -25,12 +25,13 @@ final class RunningAdmin: Sendable {
     /// Returns when the port is open; `nil` when the configuration wants none.
     static func open(
         _ configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway,
-        authenticator: Authenticator?,
+        authenticator: Authenticator?, operations: NodeOperations,
         group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningAdmin? {
         guard configuration.admin.isEnabled else { return nil }
         let node = AdminView(
-            configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator)
+            configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator,
+            operations: operations)
         var quiet = logger
         // The service group tells of its own steps; the node tells what matters itself.
         quiet.logLevel = .critical

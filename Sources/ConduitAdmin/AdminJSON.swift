@@ -99,7 +99,7 @@ enum AdminJSON {
 }
 
 extension ByteBuffer {
-    fileprivate mutating func writeUnreachable(_ names: [String]) {
+    mutating func writeUnreachable(_ names: [String]) {
         writeStaticString(",\"unreachable\":[")
         for (index, name) in names.enumerated() {
             if index > 0 { writeStaticString(",") }

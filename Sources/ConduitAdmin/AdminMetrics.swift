@@ -12,7 +12,9 @@ enum AdminMetrics {
             [.init(1, [(name: "node", value: node.rawValue), (name: "version", value: ConduitVersion.current)])])
         page.write(MetricName.ready, readiness.httpStatus == 200 ? 1 : 0)
         page.write(MetricName.degraded, readiness.status == "degraded" ? 1 : 0)
+        page.write(MetricName.draining, readiness.status == "draining" ? 1 : 0)
         let hub = statistics.hub
+        page.write(MetricName.shed, label: "reason", hub.shed)
         page.write(MetricName.clients, hub.clients)
         page.write(MetricName.users, hub.users)
         page.write(MetricName.rooms, hub.rooms)

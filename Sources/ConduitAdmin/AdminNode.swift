@@ -21,6 +21,10 @@ package protocol AdminNode: Sendable {
     func disconnect(_ target: AdminTarget) async throws(RequestError) -> AdminReceipt
     /// Makes tokens good no more and ends the connections that came with them, on every node.
     func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt
+    /// Makes a node send its clients away and end; returns when it has begun.
+    func drain(_ node: NodeID, within timeout: Duration?) async -> AdminDrain
+    /// Makes the nodes that have too many clients send some to the others; returns when they were told.
+    func rebalance() async throws(RequestError) -> AdminRebalance
 }
 
 /// Whom an operator's message is for.

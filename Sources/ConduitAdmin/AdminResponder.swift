@@ -85,6 +85,12 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         case .revoke:
             let revocation = try AdminRevocation(await body(request))
             return Self.json(AdminJSON.receipt(try await node.revoke(revocation), countName: "disconnected"))
+        case .drain(let id):
+            let timeout = try AdminDrain.timeout(await body(request))
+            return Self.json(try await node.drain(id, within: timeout).json(of: id))
+        case .rebalance:
+            try AdminCommand.checkEmpty(await body(request))
+            return Self.json(try await node.rebalance().json)
         }
     }
 

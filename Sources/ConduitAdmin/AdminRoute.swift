@@ -14,6 +14,8 @@ enum AdminRoute: Hashable, Sendable {
     case send
     case disconnect
     case revoke
+    case drain(NodeID)
+    case rebalance
 
     var isHealth: Bool { self == .live || self == .ready }
 
@@ -38,6 +40,11 @@ enum AdminRoute: Hashable, Sendable {
                 throw AdminError.badRequest("the node's name is not well-formed")
             }
             return try get(method, .node(id))
+        case (3, "nodes") where parts[2] == "drain":
+            guard let text = percentDecoded(parts[1]), let id = NodeID(text) else {
+                throw AdminError.badRequest("the node's name is not well-formed")
+            }
+            return try post(method, .drain(id))
         case (3, "rooms") where parts[2] == "presence":
             guard let text = percentDecoded(parts[1]), let room = RoomName(text) else {
                 throw AdminError.badRequest(
@@ -49,6 +56,7 @@ enum AdminRoute: Hashable, Sendable {
         case (1, "send"): return try post(method, .send)
         case (1, "disconnect"): return try post(method, .disconnect)
         case (1, "revoke"): return try post(method, .revoke)
+        case (1, "rebalance"): return try post(method, .rebalance)
         default: throw AdminError.notFound
         }
     }

@@ -15,6 +15,11 @@ extension Bridge {
             switch message {
             case .repaired(let message): repaired(message, from: envelope)
             case .repairEnd(let end): repairEnded(end, from: envelope)
+            // Of one node only: what everybody hears must not stop everybody.
+            case .drain(let milliseconds):
+                guard topic == .node(node) else { return drop(RelayDrop.badChannel) }
+                onOrder?(.drain(milliseconds: milliseconds))
+            case .rebalance: onOrder?(.rebalance)
             default: perform(message, from: envelope.origin)
             }
         }
@@ -44,7 +49,7 @@ extension Bridge {
         case .repair(let request): answer(request, for: origin)
         case .audit(let request): answer(request)
         case .revoke(let revocation): learn([revocation])
-        case .repaired, .repairEnd: break
+        case .repaired, .repairEnd, .drain, .rebalance: break
         case .delivered(let request, let count):
             if let finished = sends.answered(request, count: Int(count)) { finish(finished) }
         case .disconnect(let target, let code):

@@ -10,11 +10,24 @@ extension Bridge {
 
     /// Whether a member who is gone keeps its place; nothing else is done about its leaving then.
     func keepsPlace(of client: ClientID, in room: RoomName, _ reason: LeaveReason, shard: Int) -> Bool {
-        guard reason == .disconnected, !isLeaving else { return false }
-        let policy = configuration.rooms[room]
-        guard policy.presenceGraceMilliseconds > 0, presencePolicy(of: room) != .off,
-            let member = presence.member(client, in: room),
-            grace.keep(member, in: room, for: policy.presenceGraceMilliseconds, now: now)
+        let time = configuration.rooms[room].presenceGraceMilliseconds
+        guard reason == .disconnected, time > 0 else { return false }
+        return keepsPlace(of: client, in: room, for: time, shard: shard)
+    }
+
+    /// The same for one that was told to come back on another node, where the room needs no grace period for that. Who is
+    /// nobody in particular can't be known again, and a node alone has no other one.
+    func keepsPlace(ofSentAway client: ClientID, in room: RoomName, shard: Int) -> Bool {
+        var time = configuration.rooms[room].presenceGraceMilliseconds
+        if phase != .alone, presence.member(client, in: room)?.user != nil {
+            time = max(time, configuration.handOverMilliseconds)
+        }
+        return time > 0 && keepsPlace(of: client, in: room, for: time, shard: shard)
+    }
+
+    private func keepsPlace(of client: ClientID, in room: RoomName, for time: Int64, shard: Int) -> Bool {
+        guard !isLeaving, presencePolicy(of: room) != .off, let member = presence.member(client, in: room),
+            grace.keep(member, in: room, for: time, now: now)
         else { return false }
         interest.joined(.room(room), shard: Self.shard)
         interest.left(.room(room), shard: shard, now: now)

@@ -156,6 +156,8 @@ final class Bridge {
     var toldWaiting = false
     /// Another running node goes by the same id: called once, before the bridge ends.
     var onConflict: ((NodeIDConflict) -> Void)?
+    /// What the node is told to do, by whoever may.
+    var onOrder: ((NodeOrder) -> Void)?
     /// The traces of this node are being removed: nothing may renew them.
     var isLeaving = false
     var swept = false
@@ -317,12 +319,10 @@ final class Bridge {
                 localJoined(member, room)
             case .left(let room, let client, let reason):
                 if keepsPlace(of: client, in: room, reason, shard: shard) { continue }
-                localLeft(client, room, reason)
-                interest.left(.room(room), shard: shard, now: now)
-                if interest.state(of: .room(room)) == nil {
-                    answerAwaited(room)
-                    forget(room)
-                }
+                left(room, client, reason, shard: shard)
+            case .sentAway(let room, let client):
+                if keepsPlace(ofSentAway: client, in: room, shard: shard) { continue }
+                left(room, client, .disconnected, shard: shard)
             case .broadcast(let room, let message): relay(.room(room), .broadcast) { $0.append(message.json) }
             case .broadcastAll(let message): relay(.everyone, .broadcast) { $0.append(message.json) }
             case .send(let target, let message, let pending): relaySend(target, message, pending)
@@ -341,6 +341,15 @@ final class Bridge {
             }
         }
         needsFlush()
+    }
+
+    private func left(_ room: RoomName, _ client: ClientID, _ reason: LeaveReason, shard: Int) {
+        localLeft(client, room, reason)
+        interest.left(.room(room), shard: shard, now: now)
+        if interest.state(of: .room(room)) == nil {
+            answerAwaited(room)
+            forget(room)
+        }
     }
 
     // MARK: The end of a turn

@@ -21,10 +21,11 @@ package final class BridgeRef: HubRelay {
     let choice: ServerChoice
     private let configuration: ClusterConfiguration
     /// Empty until it is started.
-    private let bridges: NIOLoopBoundBox<[Bridge]?>
+    let bridges: NIOLoopBoundBox<[Bridge]?>
     private let cells: [StatusCell]
     private let owed = OwedEvents()
     private let conflicts = Mutex(Conflicts())
+    private let orders = Mutex<(@Sendable (NodeOrder) -> Void)?>(nil)
     private let logger: Logger
 
     package init(node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, logger: Logger) {
@@ -57,6 +58,7 @@ package final class BridgeRef: HubRelay {
             for (index, bridge) in made.enumerated() {
                 bridge.isCommon = index == ServerChoice.common
                 bridge.onConflict = { [weak self] in self?.found($0) }
+                if bridge.isCommon { bridge.onOrder = { [weak self] in self?.ordered($0) } }
                 if made.count > 1 { bridge.nodeStatistics = { [bridges] in Self.statistics(bridges.value) } }
                 bridge.start()
             }
@@ -89,8 +91,13 @@ package final class BridgeRef: HubRelay {
         handler?(conflict)
     }
 
+    /// Calls `body` with what this node is told to do through another one.
+    package func onOrder(_ body: @escaping @Sendable (NodeOrder) -> Void) { orders.withLock { $0 = body } }
+
+    private func ordered(_ order: NodeOrder) { orders.withLock { $0 }?(order) }
+
     /// Does something with one bridge, on the loop, and doesn't wait.
-    private func withBridge(_ index: Int, _ body: @escaping @Sendable (Bridge) -> Void) {
+    func withBridge(_ index: Int, _ body: @escaping @Sendable (Bridge) -> Void) {
         eventLoop.execute { [bridges] in
             guard let all = bridges.value, all.indices.contains(index) else { return }
             body(all[index])

@@ -47,6 +47,8 @@ package struct ClusterConfiguration: Sendable {
     package var presenceEnabled = true
     /// How long changes of a roster are collected before observers are told, in milliseconds.
     package var presenceDiffMilliseconds: Int64 = 100
+    /// How long the places of clients that were sent to other nodes are kept for their users, in milliseconds.
+    package var handOverMilliseconds: Int64 = 5_000
     /// What `p:node:<id>` shows as the node's machine.
     package var host = ""
     /// What `p:node:<id>` shows as the address of the public port.

@@ -49,7 +49,7 @@ final class OwedEvents: Sendable {
             drops.add(1, ordering: .relaxed)
             // Its sender waits for an answer: without a message, the bridge refuses it.
             return publish.replyTo == nil ? nil : .publishOrdered(publish.withoutMessage)
-        case .connected, .disconnected, .joined, .left, .delivered, .presenceQuery, .joinOrdered,
+        case .connected, .disconnected, .joined, .left, .sentAway, .delivered, .presenceQuery, .joinOrdered,
             .admitted, .joinAbandoned, .historyQuery:
             return event
         }
@@ -62,8 +62,8 @@ final class OwedEvents: Sendable {
                 sum + eventBytes + message.byteCount
             case .publishOrdered(let publish): sum + eventBytes + publish.json.readableBytes
             case .joined(_, let member), .admitted(_, let member): sum + eventBytes + member.info.count
-            case .connected, .disconnected, .left, .delivered, .presenceQuery, .joinOrdered, .joinAbandoned,
-                .historyQuery:
+            case .connected, .disconnected, .left, .sentAway, .delivered, .presenceQuery, .joinOrdered,
+                .joinAbandoned, .historyQuery:
                 sum + eventBytes
             }
         }

@@ -52,8 +52,8 @@ package struct ServerChoice: Sendable, Hashable {
     func index(of event: HubEvent) -> Int {
         switch event {
         case .connected(_, let user), .disconnected(_, let user, _): user.map { index(of: $0) } ?? Self.common
-        case .joined(let room, _), .left(let room, _, _), .broadcast(let room, _), .admitted(let room, _),
-            .joinAbandoned(let room):
+        case .joined(let room, _), .left(let room, _, _), .sentAway(let room, _), .broadcast(let room, _),
+            .admitted(let room, _), .joinAbandoned(let room):
             index(of: room)
         case .publishOrdered(let publish): index(of: publish.room)
         case .joinOrdered(let join): index(of: join.room)

@@ -12,9 +12,8 @@ struct ConduitCommand: AsyncParsableCommand {
             """,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, ConfigCommand.self, ClusterCommand.self, TopCommand.self,
-            TailCommand.self, DoctorCommand.self,
-            AuditCommand.self,
-            PublishCommand.self, TokenCommand.self, RevokeCommand.self,
+            TailCommand.self, DoctorCommand.self, AuditCommand.self, PublishCommand.self, TokenCommand.self,
+            RevokeCommand.self, DrainCommand.self, RebalanceCommand.self,
             HealthCommand.self, BenchCommand.self, VersionCommand.self,
         ],
         defaultSubcommand: ServeCommand.self)

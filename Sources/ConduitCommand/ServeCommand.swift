@@ -14,8 +14,8 @@ struct ServeCommand: AsyncParsableCommand {
         commandName: "serve",
         abstract: "Run a node (what happens without a verb, too).",
         discussion: """
-            SIGTERM or SIGINT closes the clients in order and then ends; a second one ends at once. SIGHUP reads the \
-            certificate again. Without a Redis URL the node runs alone.
+            SIGTERM or SIGINT sends the clients to the other nodes and then ends; a second one ends at once. SIGHUP reads \
+            the certificate again. Without a Redis URL the node runs alone.
             """)
 
     @OptionGroup var options: NodeOptions
@@ -58,6 +58,8 @@ struct ServeCommand: AsyncParsableCommand {
                 }
                 isStopping = true
                 logger.info("stopping: a signal came", metadata: [LogKey.reason: "\(signal)"])
+                // Whoever presses Ctrl-C waits for no balancer.
+                if signal == .sigint { Task { await node.shutdown(waitsForBalancer: false) } }
                 await group.triggerGracefulShutdown()
             }
         }

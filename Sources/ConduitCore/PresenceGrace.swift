@@ -41,6 +41,9 @@ package struct PresenceGrace: Sendable {
     /// Places that are kept.
     package var count: Int { kept.count }
 
+    /// Whether some are kept for users, who may come back on any node.
+    package var awaitsUsers: Bool { !users.isEmpty }
+
     /// Keeps the place of a member; `false` when there are too many or it is kept already.
     package mutating func keep(_ member: Member, in room: RoomName, for milliseconds: Int64, now: Int64) -> Bool {
         let place = Place(room: room, client: member.client)

@@ -57,7 +57,7 @@ struct FrontDoor: Sendable {
             request = made
         }
         guard readiness.acceptsClients else {
-            var refusal = Refusal(.serviceUnavailable, "the node is \(readiness.rawValue)", [("Retry-After", "1")])
+            var refusal = Refusal(.serviceUnavailable, "the node is \(readiness.word)", [("Retry-After", "1")])
             refusal.isOverload = readiness == .overloaded
             throw refusal
         }
@@ -84,12 +84,12 @@ struct FrontDoor: Sendable {
             return HTTPAnswer(.ok, "status", "alive")
         case "/ready":
             switch readiness {
-            case .ready: return HTTPAnswer(.ok, "status", readiness.rawValue)
+            case .ready: return HTTPAnswer(.ok, "status", readiness.word)
             case .degraded:
                 return HTTPAnswer(
-                    HTTPStatus(code: configuration.degradedStatus), "status", readiness.rawValue)
-            case .starting, .overloaded, .draining:
-                return HTTPAnswer(.serviceUnavailable, "status", readiness.rawValue, headers: [("Retry-After", "1")])
+                    HTTPStatus(code: configuration.degradedStatus), "status", readiness.word)
+            case .starting, .overloaded, .leaving, .draining:
+                return HTTPAnswer(.serviceUnavailable, "status", readiness.word, headers: [("Retry-After", "1")])
             }
         default:
             return Self.examplePage

@@ -84,7 +84,8 @@ public final class Gateway: Sendable {
         let readiness: @Sendable () -> Readiness = {
             let said = readiness()
             guard said.acceptsClients else { return said }
-            return memory.isOver || (limit > 0 && counters.upgraded >= limit) ? .overloaded : said
+            let isFull = memory.isOver || (limit > 0 && counters.upgraded >= limit)
+            return isFull ? (said == .leaving ? .draining : .overloaded) : said
         }
         self.group = group
         self.spreads = spreads
@@ -175,13 +176,26 @@ public final class Gateway: Sendable {
 
     /// Closes the connections of `/echo`, and returns when they are gone or the time is over. New ones are let in as long
     /// as the readiness says so.
-    package func closeEchoes(_ reason: CloseReason = .shutdown, within time: TimeAmount) async {
+    ///
+    /// - Parameter spread: the time over which they are told, one after the other.
+    package func closeEchoes(
+        _ reason: CloseReason = .shutdown, over spread: TimeAmount = .zero, within time: TimeAmount
+    ) async {
         let doors = self.doors.withLockedValue { $0 }
         // All are told before the first is waited for.
         let gone = doors.map { door in
-            door.eventLoop.flatSubmit { door.value.closeEchoes(reason, within: time) }
+            door.eventLoop.flatSubmit { door.value.closeEchoes(reason, over: spread, within: time) }
         }
         for future in gone { try? await future.get() }
+    }
+
+    /// Open connections of `/echo`.
+    package func echoCount() async -> Int {
+        var count = 0
+        for door in doors.withLockedValue({ $0 }) {
+            count += (try? await door.eventLoop.submit { door.value.echoCount }.get()) ?? 0
+        }
+        return count
     }
 
     /// Unfinished handshakes of one loop. A quarter of the descriptors at most, so that they can't take them all.

@@ -64,9 +64,14 @@ public enum Readiness: String, Sendable, CaseIterable {
     case degraded
     /// No: it has as much as it can do.
     case overloaded
+    /// No: it is about to go. Who comes all the same is taken, since the balancer may not have seen it yet.
+    case leaving
     /// No: it is on its way out.
     case draining
 
     /// Whether new connections are taken.
-    public var acceptsClients: Bool { self == .ready || self == .degraded }
+    public var acceptsClients: Bool { self == .ready || self == .degraded || self == .leaving }
+
+    /// The word for it. For those outside, a node drains from the moment that it wants no more clients.
+    public var word: String { self == .leaving ? Readiness.draining.rawValue : rawValue }
 }

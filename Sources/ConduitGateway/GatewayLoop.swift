@@ -54,12 +54,22 @@ final class GatewayLoop {
         if echoes.isEmpty { echoesGone.take()?.succeed() }
     }
 
-    /// Closes the echoes; completes when they are gone, at the latest after that time.
-    func closeEchoes(_ reason: CloseReason, within time: TimeAmount) -> EventLoopFuture<Void> {
+    var echoCount: Int { echoes.count }
+
+    /// Closes the echoes, evenly over the time of `spread`; completes when they are gone, at the latest after `time`.
+    func closeEchoes(_ reason: CloseReason, over spread: TimeAmount, within time: TimeAmount) -> EventLoopFuture<Void> {
         guard !echoes.isEmpty else { return eventLoop.makeSucceededVoidFuture() }
         let gone = echoesGone ?? eventLoop.makePromise(of: Void.self)
         echoesGone = gone
-        for echo in Array(echoes.values) { echo.end(reason) }
+        let all = Array(echoes.values)
+        for (index, echo) in all.enumerated() {
+            let delay = spread.nanoseconds / Int64(all.count) * Int64(index)
+            guard delay > 0 else {
+                echo.end(reason)
+                continue
+            }
+            eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(delay)) { echo.end(reason) }
+        }
         eventLoop.assumeIsolated().scheduleTask(in: time) {
             for echo in Array(self.echoes.values) { echo.cut() }
             self.echoesGone.take()?.succeed()

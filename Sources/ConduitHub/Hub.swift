@@ -15,7 +15,7 @@ public final class Hub: Sendable {
     package let configuration: HubConfiguration
     /// The tokens that are good no more.
     package let revocations: Revocations
-    private let shards: [ShardRef]
+    let shards: [ShardRef]
     private let names = NameCount()
 
     private init(node: NodeID, configuration: HubConfiguration, shards: [ShardRef], revocations: Revocations) {
@@ -225,6 +225,7 @@ public final class Hub: Sendable {
 
     /// Ends every connection with `reason` and returns when all are gone or the deadline has passed.
     ///
+    /// Those that are left are told at once; ``shed(count:perSecond:reason:delay:by:)`` before it sends them away in order.
     /// Clients that speak a named protocol get a `reconnect` event first, with a delay that spreads their return.
     /// - Returns: how many connections had to be cut.
     @discardableResult

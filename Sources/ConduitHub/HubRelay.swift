@@ -11,6 +11,8 @@ package enum HubEvent: Sendable {
     case joined(room: RoomName, member: Member)
     /// A client is out of a room.
     case left(room: RoomName, client: ClientID, reason: LeaveReason)
+    /// A client was sent to another node and is out of a room: its user is expected back, and isn't seen leaving before.
+    case sentAway(room: RoomName, client: ClientID)
     /// To every member on the other nodes; members on this node have it already.
     case broadcast(room: RoomName, message: ServerMessage)
     /// To every client of the other nodes.

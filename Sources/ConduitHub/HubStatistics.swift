@@ -51,6 +51,8 @@ public struct HubStatistics: Sendable {
     ]
     /// Slow consumers that were closed with 3008, by reason.
     public var slowClosed: [String: UInt64] = ["node_pending": 0, "pending_bytes": 0, "write_timeout": 0]
+    /// Clients that were sent to other nodes, by reason.
+    public var shed: [String: UInt64] = ["drain": 0, "rebalance": 0]
     /// Connections that ended, by the number of their close reason.
     public var closed: [UInt16: UInt64] = [:]
     /// Revocations of tokens that this node knows. Filled by ``Hub/statistics()``.
@@ -105,6 +107,7 @@ public struct HubStatistics: Sendable {
         stalledClients += other.stalledClients
         slowClosed.merge(other.slowClosed, uniquingKeysWith: +)
         dropped.merge(other.dropped, uniquingKeysWith: +)
+        shed.merge(other.shed, uniquingKeysWith: +)
         closed.merge(other.closed, uniquingKeysWith: +)
         errors.merge(other.errors, uniquingKeysWith: +)
         limits.merge(other.limits, uniquingKeysWith: +)

@@ -15,13 +15,13 @@ extension Shard {
     static let blockedInterval: Int64 = 500
 
     /// Ends a connection with a reason: the close frame goes out behind everything that is queued before it.
-    func close(_ client: Client, _ reason: CloseReason) {
+    func close(_ client: Client, _ reason: CloseReason, isSentAway: Bool = false) {
         guard client.isOpen else { return }
         client.closeReason = reason
         // First of all: whatever writing brings about must find it closing.
         client.state = .closing(deadline: now + Self.closeGrace)
         clients.look(at: client, by: now + Self.closeGrace)
-        retire(client)
+        retire(client, isSentAway: isSentAway)
         enqueue(for: client) { $0.writeImmutableBuffer(FrameEncoder.close(reason)) }
         if reason == .slowConsumer {
             logger.debug("slow consumer", metadata: [LogKey.client: "\(client.id)"])

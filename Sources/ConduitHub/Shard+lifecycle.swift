@@ -18,13 +18,15 @@ extension Shard {
     /// No new clients; every open one is asked to come back elsewhere and closed.
     func beginShutdown(_ reason: CloseReason, spreadMilliseconds: Int64) {
         isStopping = true
+        endShedding()
         for case let client? in clients.clients where client.isOpen {
             if client.identity.knowsAllEvents {
                 let delay = Int64.random(in: 0...max(0, min(spreadMilliseconds, 5_000)), using: &generator)
                 let event = EventEncoder.reconnect(afterMilliseconds: Int(delay), reason: .drain)
                 queue(event.frame, for: client)
             }
-            close(client, reason)
+            statistics.shed[ReconnectReason.drain.rawValue, default: 0] += 1
+            close(client, reason, isSentAway: true)
         }
     }
 

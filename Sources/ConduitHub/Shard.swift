@@ -116,6 +116,9 @@ package final class Shard {
     var expectedSweep: Int64 = 0
     /// Set when the node stops: no new clients.
     var isStopping = false
+    /// Clients are being sent to other nodes, by the order of this number.
+    var shedding: Shedding?
+    var shedNumber: UInt64 = 0
 
     // What every message touches. Unsafe: that no two accesses overlap is not checked at run time, which would cost
     // several look-ups in thread-local storage for each of them. They don't: only this loop comes here, and what is
@@ -245,14 +248,18 @@ package final class Shard {
     }
 
     /// Takes a client out of its rooms and its user's connections: from now on nothing is delivered to it.
-    func retire(_ client: Client) {
+    /// `isSentAway`: it is expected on another node.
+    func retire(_ client: Client, isSentAway: Bool = false) {
         note(0, for: client)
         outbox.retired(client.slot)
         for number in rooms.numbers(of: client.slot) {
             outbox.left(client.slot, room: number, isEmpty: rooms.members(at: number).count == 1)
         }
         for room in rooms.removeClient(client.slot) {
-            tellBridge(.left(room: room, client: client.id, reason: .disconnected))
+            tellBridge(
+                isSentAway
+                    ? .sentAway(room: room, client: client.id)
+                    : .left(room: room, client: client.id, reason: .disconnected))
         }
         if let user = client.identity.user {
             users[user]?.remove(client.slot)

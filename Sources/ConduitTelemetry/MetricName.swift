@@ -106,6 +106,13 @@ public enum MetricName {
         "conduit_namespace_deliveries_total", .counter,
         "Messages to rooms that were handed to members on this node, one a member, by namespace.",
         labels: ["namespace"])
+    // On the way to other nodes.
+    /// Clients sent elsewhere.
+    public static let shed = Metric(
+        "conduit_shed_total", .counter, "Clients that were sent to other nodes, by reason: drain, rebalance.",
+        labels: ["reason"])
+    /// Whether the node is on its way out.
+    public static let draining = Metric("conduit_draining", .gauge, "1 while the node drains, else 0.")
 
     // The public port.
     /// Time of a handshake.
@@ -255,7 +262,7 @@ public enum MetricName {
         bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes,
         largestPendingBytes, stalledClients, slowClosed, dropped, errors, limitsExceeded, revocations,
         revocationsDropped, localDelivery, pingRoundTrip, loopLag, namespaceRooms, namespaceMembers, namespaceMessages,
-        namespaceDeliveries, handshakeDuration, handshakes, connectionsRefused, unfinishedHandshakes,
+        namespaceDeliveries, shed, draining, handshakeDuration, handshakes, connectionsRefused, unfinishedHandshakes,
         certificateExpiry, certificateReloads, memoryLimit, memoryOver, relayPublished, relayReceived, relayDropped,
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,

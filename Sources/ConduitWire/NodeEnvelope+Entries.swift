@@ -104,7 +104,9 @@ package enum PresenceNews: Sendable, Hashable {
 /// for 8 (that was all) see ``RepairEnd``,
 /// for 9 (tell your counts) see ``AuditRequest``,
 /// for 10 (tokens are revoked) 8 bytes since when and 8 bytes until when, in ms since 1970, 1 byte target (1 user,
-/// 2 token), 1 byte length and the user or the token's id.
+/// 2 token), 1 byte length and the user or the token's id,
+/// for 14 (drain, to the node of the channel) 4 bytes milliseconds that it may take, 0 for as long as it is configured,
+/// for 15 (rebalance) 1 byte, which is 1: now.
 package enum ControlMessage: Sendable, Hashable {
     /// Why a node is down.
     package enum DownReason: UInt8, Sendable, Hashable {
@@ -128,6 +130,8 @@ package enum ControlMessage: Sendable, Hashable {
     case repairEnd(RepairEnd)
     case audit(AuditRequest)
     case revoke(Revocation)
+    case drain(milliseconds: UInt32)
+    case rebalance
 
     /// Reads an entry; `nil` for anything malformed.
     package init?(_ entry: ByteBuffer) {
@@ -172,6 +176,12 @@ package enum ControlMessage: Sendable, Hashable {
         case 10:
             guard let revocation = Self.revocation(&buffer) else { return nil }
             self = .revoke(revocation)
+        case 14:
+            guard let milliseconds = buffer.readInteger(as: UInt32.self) else { return nil }
+            self = .drain(milliseconds: milliseconds)
+        case 15:
+            guard buffer.readInteger(as: UInt8.self) == 1 else { return nil }
+            self = .rebalance
         default: return nil
         }
         guard buffer.readableBytes == 0 else { return nil }
@@ -238,6 +248,12 @@ package enum ControlMessage: Sendable, Hashable {
                 buffer.writeInteger(2 as UInt8)
                 buffer.writeShortText(id)
             }
+        case .drain(let milliseconds):
+            buffer.writeInteger(14 as UInt8)
+            buffer.writeInteger(milliseconds)
+        case .rebalance:
+            buffer.writeInteger(15 as UInt8)
+            buffer.writeInteger(1 as UInt8)
         }
     }
 }

@@ -18,6 +18,7 @@ private final class FakeNode: AdminNode {
         var cluster = AdminCluster(status: "connected", nodes: [])
         var presence = AdminPresence(count: 0, users: 0, members: [])
         var receipt = AdminReceipt()
+        var drain = AdminDrain.draining
         var error: RequestError?
         var isStuck = false
         var calls: [String] = []
@@ -59,6 +60,18 @@ private final class FakeNode: AdminNode {
     func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt {
         try note("revoke \(revocation.target) \(revocation.expiresAt.map { "\($0)" } ?? "-")")
         return state.withLock { $0.receipt }
+    }
+
+    func drain(_ node: NodeID, within timeout: Duration?) async -> AdminDrain {
+        state.withLock { state in
+            state.calls.append("drain \(node) \(timeout.map { "\($0)" } ?? "-")")
+            return state.drain
+        }
+    }
+
+    func rebalance() async throws(RequestError) -> AdminRebalance {
+        try note("rebalance")
+        return AdminRebalance(started: [nodeID], mean: 7.5, unreachable: ["b"])
     }
 
     private func note(_ call: String) throws(RequestError) {
@@ -270,6 +283,41 @@ private func request(
     }
 
     @Test(arguments: [
+        (AdminDrain.draining, 200, #"{"node_id":"n1","state":"draining","unreachable":[]}"# + "\n"),
+        (.unknown, 404, #"{"error":{"code":"not_found","message":"there is no node of this name"}}"# + "\n"),
+        (.unreachable("n1"), 503, #"{"error":{"code":"unavailable","message":"n1 can't be reached"}}"# + "\n"),
+    ])
+    func aNodeIsDrained(outcome: AdminDrain, status: Int, body: String) async throws {
+        try await withAdmin { node, port in
+            node.set { $0.drain = outcome }
+            for (asked, timeout) in [("{}", "-"), (#"{"timeout_ms":1500}"#, "1.5 seconds")] {
+                let answer = try await request(port, "POST", "/api/v1/nodes/n1/drain", body: asked)
+                #expect(answer.status == status)
+                #expect(answer.body == body)
+                #expect(node.calls.last == "drain n1 \(timeout)")
+            }
+        }
+    }
+
+    @Test func clientsAreSharedOutAgain() async throws {
+        try await withAdmin { node, port in
+            let answer = try await request(port, "POST", "/api/v1/rebalance", body: "{}")
+            #expect(answer.status == 200)
+            #expect(answer.body == #"{"started":["node-a"],"mean":7.5,"unreachable":["b"]}"# + "\n")
+            node.set { $0.error = RequestError(.unavailable, "b is draining") }
+            #expect(try await request(port, "POST", "/api/v1/rebalance", body: "{}").status == 503)
+            #expect(node.calls == ["rebalance", "rebalance"])
+            #expect(try await request(port, "GET", "/api/v1/rebalance").status == 405)
+            #expect(try await request(port, "GET", "/api/v1/nodes/n1/drain").status == 405)
+        }
+    }
+
+    @Test(arguments: [
+        ("nodes/n1/drain", #"{"timeout_ms":0}"#, "bad_request"),
+        ("nodes/n1/drain", #"{"timeout_ms":"1"}"#, "bad_request"),
+        ("nodes/n1/drain", #"{"timeout_ms":1.5}"#, "bad_request"), ("nodes/n1/drain", #"{"x":1}"#, "bad_request"),
+        ("nodes/n%201/drain", "{}", "bad_request"), ("rebalance", #"{"now":true}"#, "bad_request"),
+        ("rebalance", "", "bad_request"),
         ("publish", "", "bad_request"), ("publish", "[]", "bad_request"),
         ("publish", "{\"room\":\"r\"}", "bad_request"),
         ("publish", "{\"type\":\"t\"}", "bad_request"), ("publish", "{\"room\":\"\",\"type\":\"t\"}", "bad_request"),

@@ -21,6 +21,10 @@ struct TestNode {
         configuration.admin.isEnabled = false
         configuration.logLevel = .error
         configuration.eventLoops = 2
+        // Nobody waits for a balancer that isn't there, or for clients that the test is done with.
+        configuration.drain.wait = .zero
+        configuration.drain.rate = 1_000_000
+        configuration.drain.presenceGrace = .zero
         return configuration
     }
 

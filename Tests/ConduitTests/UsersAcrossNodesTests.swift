@@ -10,6 +10,7 @@ struct UsersAcrossNodesTests {
         let configuration = try NodeConfiguration.load(environment: [
             "CONDUIT_NODE_ID": id, "CONDUIT_HTTP_PORT": "0", "CONDUIT_ADMIN_ENABLED": "false",
             "CONDUIT_REDIS_URL": redis.url, "CONDUIT_NODE_EVENT_LOOPS": "2", "CONDUIT_LOG_LEVEL": "error",
+            "CONDUIT_DRAIN_WAIT": "0s", "CONDUIT_DRAIN_PRESENCE_GRACE": "0s",
         ])
         let node = try await ConduitNode.start(configuration: configuration) { handshake in
             guard let user = handshake.token.flatMap({ UserID($0.value) }) else { return nil }

@@ -190,6 +190,7 @@ import Testing
             .disconnect(.client(client), code: 3000),
             .revoke(Revocation(.user(user), revokedAt: 1_700_000_000_000, expiresAt: .max)),
             .revoke(Revocation(.token(String(repeating: "t", count: 255)), revokedAt: 0, expiresAt: 1)),
+            .drain(milliseconds: 0), .drain(milliseconds: .max), .rebalance,
         ]
         for command in commands {
             var buffer = ByteBuffer()

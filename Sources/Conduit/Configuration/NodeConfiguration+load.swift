@@ -56,6 +56,8 @@ extension NodeConfiguration {
         hub.revocationAgeMilliseconds = Int64(values.milliseconds("auth.revocation-age"))
         cluster.rooms = hub.rooms
         shutdownTimeout = .milliseconds(values.milliseconds("shutdown.timeout"))
+        drain = Self.drain(values)
+        rebalance = Self.rebalance(values)
         Self.findContradictions(in: &values)
     }
 
@@ -192,6 +194,7 @@ extension NodeConfiguration {
         findContradictionsOfRedis(in: &values)
         findContradictionsOfRooms(in: &values)
         findContradictionsOfAuth(in: &values)
+        findContradictionsOfDrain(in: &values)
     }
 
     private static func findContradictionsOfPorts(in values: inout ConfigurationValues) {

@@ -32,6 +32,11 @@ public struct NodeConfiguration: Sendable {
     /// How long a graceful stop may take.
     public var shutdownTimeout = Duration.seconds(30)
 
+    /// How a graceful stop sends clients to other nodes.
+    public var drain = DrainConfiguration()
+    /// How nodes share their clients evenly.
+    public var rebalance = RebalanceConfiguration()
+
     /// The defaults, and a name made from the host's and four random characters.
     public init() {
         // `any`, so that it has an address: the thread sanitizer looks at where generic code changes a value, and a

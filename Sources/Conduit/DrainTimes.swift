@@ -1,0 +1,25 @@
+import NIOCore
+
+/// How the time that a stop may take is shared out: to the balancer, to the clients, to the rosters.
+struct DrainTimes: Hashable {
+    /// What clients have to answer the close frame.
+    private static let closing = TimeAmount.milliseconds(2_500)
+
+    /// How long upgrades are still taken.
+    let wait: TimeAmount
+    /// When every client must have been told, from the beginning.
+    let told: TimeAmount
+    /// How long members' places are kept, behind the last client.
+    let handOver: TimeAmount
+    /// The end, from the beginning.
+    let end: TimeAmount
+
+    /// The wait is half of the time at most. `isWaiting`: for the balancer.
+    init(_ configuration: DrainConfiguration, within timeout: Duration, isWaiting: Bool) {
+        end = TimeAmount(timeout)
+        let quarter = TimeAmount.nanoseconds(end.nanoseconds / 4)
+        wait = isWaiting ? min(TimeAmount(configuration.wait), .nanoseconds(end.nanoseconds / 2)) : .zero
+        handOver = min(TimeAmount(configuration.presenceGrace), quarter)
+        told = max(wait, end - handOver - min(Self.closing, .nanoseconds(end.nanoseconds / 8)))
+    }
+}

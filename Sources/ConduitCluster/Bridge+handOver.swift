@@ -1,0 +1,95 @@
+package import ConduitCore
+import ConduitRedis
+import ConduitWire
+package import NIOCore
+
+/// How many clients a node said that it has, at its last heartbeat.
+package struct NodeLoad: Sendable, Hashable {
+    package let node: NodeID
+    package let clients: Int
+    /// `starting`, `ready` or `draining`; `lost` when its lease ran out.
+    package let state: String
+
+    package init(node: NodeID, clients: Int, state: String) {
+        self.node = node
+        self.clients = clients
+        self.state = state
+    }
+}
+
+// Clients that go to other nodes: what those have, and what is told to them.
+extension Bridge {
+    /// Asks Redis what each node of the directory has said of itself; `nil` when that can't be had, or not of all.
+    func loads(_ done: @escaping ([NodeLoad]?) -> Void) {
+        guard phase == .live, let commands, commands.isReady else { return done(nil) }
+        let nodes = Array(directory.nodes.keys) + [node]
+        var owed = nodes.count
+        var loads: [NodeLoad] = []
+        for id in nodes {
+            commands.send(["HMGET", .string(keys.node(id)), "clients", "state"]) { result in
+                owed -= 1
+                if case .success(let value) = result, let fields = value.array, fields.count == 2 {
+                    loads.append(
+                        NodeLoad(
+                            node: id, clients: fields[0].string.flatMap { Int($0) }.map { max(0, $0) } ?? 0,
+                            state: fields[1].string ?? "lost"))
+                }
+                guard owed == 0 else { return }
+                done(loads.count == nodes.count ? loads : nil)
+            }
+        }
+    }
+}
+
+extension BridgeRef {
+    private static let pollInterval = TimeAmount.milliseconds(20)
+
+    /// What each node that this one knows has said of itself, this one too; `nil` while Redis is away. Empty on a node
+    /// alone.
+    package func loads() async -> [NodeLoad]? {
+        let asked = eventLoop.flatSubmit { [bridges, eventLoop] in
+            let promise = eventLoop.makePromise(of: [NodeLoad]?.self)
+            if let bridge = bridges.value?[ServerChoice.common] {
+                if bridge.phase == .alone { promise.succeed([]) } else { bridge.loads { promise.succeed($0) } }
+            } else {
+                promise.succeed(nil)
+            }
+            return promise.futureResult
+        }
+        return (try? await asked.get()) ?? nil
+    }
+
+    /// Tells one node, or all of them, what to do; this one does it without being told.
+    package func tell(_ order: NodeOrder, to node: NodeID? = nil) {
+        withBridge(ServerChoice.common) { bridge in
+            let message: ControlMessage =
+                switch order {
+                case .drain(let milliseconds): .drain(milliseconds: milliseconds)
+                case .rebalance: .rebalance
+                }
+            bridge.publishNow(node.map { .node($0) } ?? .control, message)
+            bridge.needsFlush()
+        }
+    }
+
+    /// Returns when the users of the clients that were sent away are back on other nodes, when their time is over, or at
+    /// the deadline. At once while nobody can be seen coming back.
+    package func waitForHandOvers(until deadline: NIODeadline) async {
+        let done = eventLoop.flatSubmit { [bridges, eventLoop] in
+            let promise = eventLoop.makePromise(of: Void.self)
+            Self.waitForHandOvers(bridges.value ?? [], until: deadline, on: eventLoop, promise)
+            return promise.futureResult
+        }
+        try? await done.get()
+    }
+
+    private static func waitForHandOvers(
+        _ bridges: [Bridge], until deadline: NIODeadline, on eventLoop: any EventLoop, _ promise: EventLoopPromise<Void>
+    ) {
+        let isWaiting = bridges.contains { $0.phase == .live && $0.grace.awaitsUsers }
+        guard isWaiting, NIODeadline.now() < deadline else { return promise.succeed() }
+        eventLoop.assumeIsolated().scheduleTask(in: pollInterval) {
+            waitForHandOvers(bridges, until: deadline, on: eventLoop, promise)
+        }
+    }
+}

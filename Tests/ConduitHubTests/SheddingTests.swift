@@ -1,0 +1,136 @@
+import ConduitCore
+import ConduitWire
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import ConduitHub
+
+@Suite struct ShedPaceTests {
+    @Test(arguments: [(500.0, 20), (500, 7), (40, 20), (3, 20), (10_000, 50)])
+    func noSecondHasMoreThanTheRate(rate: Double, interval: Int64) {
+        var pace = ShedPace(perSecond: rate, deadline: nil, now: 0)
+        var taken: [(time: Int64, count: Int)] = []
+        var now: Int64 = 0
+        var random = SystemRandomNumberGenerator()
+        while now < 20_000 {
+            // A timer that is late now and then, by much.
+            now += Int64.random(in: 0..<20, using: &random) == 0 ? 900 : interval
+            taken.append((now, pace.take(of: .max, now: now)))
+        }
+        for end in taken {
+            let second = taken.filter { $0.time <= end.time && $0.time > end.time - 1_000 }.reduce(0) { $0 + $1.count }
+            #expect(Double(second) <= rate + 1)
+        }
+        #expect(taken.reduce(0) { $0 + $1.count } > 0)
+    }
+
+    @Test func aDeadlineRaisesTheRate() {
+        var pace = ShedPace(perSecond: 10, deadline: 2_000, now: 0)
+        var left = 1_000
+        for now in stride(from: Int64(20), to: 2_000, by: 20) { left -= pace.take(of: left, now: now) }
+        #expect(left < 60)
+        #expect(pace.take(of: left, now: 2_000) == left)
+    }
+
+    @Test func partsAddUp() {
+        #expect(Hub.parts(of: 10, by: [1, 1, 1]).reduce(0, +) == 3, "no more than there are")
+        #expect(Hub.parts(of: 7, by: [10, 0, 30]) == [1, 0, 6])
+        #expect(Hub.parts(of: 5, by: [0, 0]) == [0, 0])
+    }
+}
+
+@Suite struct SheddingTests {
+    private func order(
+        _ count: Int = .max, _ rate: Double = 1_000_000, _ reason: ReconnectReason = .drain
+    ) -> ShedOrder {
+        ShedOrder(count: count, perSecond: rate, reason: reason, delay: .milliseconds(400))
+    }
+
+    private func pass(_ harness: ShardHarness, _ time: TimeAmount) {
+        for loop in harness.loops { loop.advanceTime(by: time) }
+        harness.turn()
+    }
+
+    @Test func eachIsToldAndWhoWaitsIsServed() throws {
+        let harness = try ShardHarness()
+        let clients = try (0..<10).map { try harness.connect(user: "u\($0)", subprotocol: "conduit.v1.json") }
+        for client in clients { try client.send(#"{"type":"join_room","data":{"room":"x"}}"#) }
+        for client in clients { _ = try client.frames() }
+        let done = harness.shards[0].shed(order(.max, 10))
+        var gone: Set<Int> = []
+        var delays: [Int] = []
+        for round in 0..<200 where gone.count < 10 {
+            pass(harness, .milliseconds(20))
+            if let waiting = clients.indices.first(where: { !gone.contains($0) }) {
+                try clients[waiting].send(
+                    #"{"type":"broadcast","data":{"room":"x","type":"t","payload":\#(round)}}"#)
+            }
+            for index in clients.indices where !gone.contains(index) {
+                let frames = try clients[index].frames()
+                guard case .close(let code, _)? = frames.last else { continue }
+                #expect(code == 3001)
+                gone.insert(index)
+                guard case .text(let text)? = frames.dropLast().last else { continue }
+                let event = try Envelope(text)
+                #expect(event.type == "reconnect")
+                delays.append(try #require(Int("\(text)".split(separator: "\"after_ms\":")[1].prefix { $0.isNumber })))
+            }
+            #expect(gone.count <= 1 + round / 4, "ten a second")
+        }
+        #expect(gone.count == 10)
+        #expect(delays.count == 10 && delays.allSatisfy { (0...400).contains($0) } && Set(delays).count > 8)
+        for client in clients { _ = try client.channel.finish(acceptAlreadyClosed: true) }
+        pass(harness, .milliseconds(100))
+        #expect(try done.wait() == 10)
+        #expect(harness.shards[0].statistics.shed == ["drain": 10, "rebalance": 0])
+        let away = harness.relay.all.count { if case .sentAway = $0 { true } else { false } }
+        #expect(away == 10)
+        #expect(!harness.roomEvents.contains { $0.hasPrefix("left") })
+        #expect(harness.roomEvents.contains { $0.hasPrefix("broadcast") })
+    }
+
+    @Test func youngClientsStayWhileThereAreOthers() throws {
+        let harness = try ShardHarness()
+        let old = try (0..<3).map { _ in try harness.connect() }
+        pass(harness, .seconds(59))
+        for client in old { try client.sendFrame(0x8A) }
+        let young = try (0..<3).map { _ in try harness.connect() }
+        pass(harness, .seconds(2))
+        func shed(_ count: Int) throws {
+            let done = harness.shards[0].shed(order(count, 1_000_000, .rebalance))
+            pass(harness, .milliseconds(100))
+            #expect(try done.wait() == count)
+        }
+        try shed(2)
+        for client in young { #expect(try client.closeCode == nil) }
+        #expect(try old.count { try $0.closeCode == 3001 } == 2)
+        try shed(3)
+        #expect(harness.shards[0].statistics.shed["rebalance"] == 5)
+    }
+
+    @Test func aDrainTakesThePlaceOfARebalanceAndNothingTakesThatOfADrain() throws {
+        let harness = try ShardHarness()
+        let clients = try (0..<5).map { _ in try harness.connect() }
+        let first = harness.shards[0].shed(order(3, 0.1, .rebalance))
+        #expect(try harness.shards[0].shed(order(1, 1, .rebalance)).wait() == 0)
+        let drain = harness.shards[0].shed(order(.max, 20))
+        #expect(try first.wait() == 0)
+        #expect(try harness.shards[0].shed(order(1, 1, .rebalance)).wait() == 0)
+        for _ in 0..<40 { pass(harness, .milliseconds(20)) }
+        for client in clients { _ = try client.channel.finish(acceptAlreadyClosed: true) }
+        pass(harness, .milliseconds(100))
+        #expect(try drain.wait() == 5)
+    }
+
+    @Test func aStopEndsIt() throws {
+        let harness = try ShardHarness()
+        let client = try harness.connect()
+        let done = harness.shards[0].shed(order(.max, 0.1))
+        harness.shards[0].beginShutdown(.shutdown, spreadMilliseconds: 100)
+        harness.turn()
+        #expect(try client.closeCode == 3001)
+        #expect(try done.wait() == 0)
+        #expect(try harness.shards[0].shed(order()).wait() == 0)
+    }
+}

@@ -19,9 +19,9 @@ package final class BridgeRef: HubRelay {
     package let node: NodeID
     /// Where each room and user lives.
     let choice: ServerChoice
-    private let configuration: ClusterConfiguration
+    let configuration: ClusterConfiguration
     /// Empty until it is started.
-    private let bridges: NIOLoopBoundBox<[Bridge]?>
+    let bridges: NIOLoopBoundBox<[Bridge]?>
     private let cells: [StatusCell]
     private let owed = OwedEvents()
     private let conflicts = Mutex(Conflicts())
@@ -57,6 +57,7 @@ package final class BridgeRef: HubRelay {
             for (index, bridge) in made.enumerated() {
                 bridge.isCommon = index == ServerChoice.common
                 bridge.onConflict = { [weak self] in self?.found($0) }
+                bridge.rosterCounts = { [bridges, choice] names in Self.rosterCounts(bridges.value, choice, names) }
                 if made.count > 1 { bridge.nodeStatistics = { [bridges] in Self.statistics(bridges.value) } }
                 bridge.start()
             }
@@ -215,6 +216,7 @@ extension Bridge {
         guard phase != .closed else { return promise.succeed() }
         phase = .closed
         answerAwaited()
+        endSurveys()
         handOff.flush(to: sink)
         if configuration.redis != nil { status.value = .alone }
         let links = [subscriptions, commands].compactMap { $0?.close(timeout: .seconds(1)) }
@@ -223,7 +225,7 @@ extension Bridge {
 
     /// Waits for the answer of the hub that is under way: the loop may stop as soon as the promise is kept.
     private func closed(_ promise: EventLoopPromise<Void>) {
-        guard figures.isAsking else { return promise.succeed() }
+        guard figures.isAsking || surveysAnswered > 0 else { return promise.succeed() }
         eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) { self.closed(promise) }
     }
 }

@@ -41,6 +41,8 @@ package struct ClusterConfiguration: Sendable {
     package var presenceEnabled = true
     /// How long changes of a roster are collected before observers are told, in milliseconds.
     package var presenceDiffMilliseconds: Int64 = 100
+    /// How long a node may take to answer what an operator asks, in milliseconds.
+    package var surveyMilliseconds: Int64 = 1_000
     /// What `p:node:<id>` shows as the node's machine.
     package var host = ""
     /// What `p:node:<id>` shows as the address of the public port.

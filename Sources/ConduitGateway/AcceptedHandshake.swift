@@ -12,4 +12,6 @@ package struct AcceptedHandshake: Sendable {
     package let deflate: DeflateParameters?
     /// Is to be told when the connection ends.
     package let observer: any ConnectionObserver
+    /// Where the client comes from.
+    package let address: RemoteAddress
 }

@@ -58,7 +58,7 @@ public final class Gateway: Sendable {
             guard let shard = hub.shard(on: channel.eventLoop) else { throw ChannelError.operationUnsupported }
             try shard.admit(
                 channel, identity: accepted.identity, leftover: accepted.leftover, deflate: accepted.deflate,
-                isPlain: isPlain, observer: accepted.observer)
+                isPlain: isPlain, observer: accepted.observer, address: accepted.address)
         }
     }
 

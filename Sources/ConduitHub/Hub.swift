@@ -15,7 +15,7 @@ public final class Hub: Sendable {
     package let configuration: HubConfiguration
     /// The tokens that are good no more.
     package let revocations: Revocations
-    private let shards: [ShardRef]
+    let shards: [ShardRef]
 
     private init(node: NodeID, configuration: HubConfiguration, shards: [ShardRef], revocations: Revocations) {
         self.node = node

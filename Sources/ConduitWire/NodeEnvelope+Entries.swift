@@ -104,7 +104,10 @@ package enum PresenceNews: Sendable, Hashable {
 /// for 8 (that was all) see ``RepairEnd``,
 /// for 9 (tell your counts) see ``AuditRequest``,
 /// for 10 (tokens are revoked) 8 bytes since when and 8 bytes until when, in ms since 1970, 1 byte target (1 user,
-/// 2 token), 1 byte length and the user or the token's id.
+/// 2 token), 1 byte length and the user or the token's id,
+/// for 11 (an operator asks: tell, or do and count) see ``SurveyRequest``,
+/// for 12 (the answer to such a question) see ``SurveyAnswer``,
+/// for 13 (take clients out of a room, and count) see ``SurveyRequest``.
 package enum ControlMessage: Sendable, Hashable {
     /// Why a node is down.
     package enum DownReason: UInt8, Sendable, Hashable {
@@ -128,6 +131,8 @@ package enum ControlMessage: Sendable, Hashable {
     case repairEnd(RepairEnd)
     case audit(AuditRequest)
     case revoke(Revocation)
+    case ask(SurveyRequest)
+    case answer(SurveyAnswer)
 
     /// Reads an entry; `nil` for anything malformed.
     package init?(_ entry: ByteBuffer) {
@@ -172,6 +177,15 @@ package enum ControlMessage: Sendable, Hashable {
         case 10:
             guard let revocation = Self.revocation(&buffer) else { return nil }
             self = .revoke(revocation)
+        case 11:
+            guard let request = SurveyRequest(ask: &buffer) else { return nil }
+            self = .ask(request)
+        case 12:
+            guard let answer = SurveyAnswer(&buffer) else { return nil }
+            self = .answer(answer)
+        case 13:
+            guard let request = SurveyRequest(kick: &buffer) else { return nil }
+            self = .ask(request)
         default: return nil
         }
         guard buffer.readableBytes == 0 else { return nil }
@@ -238,6 +252,10 @@ package enum ControlMessage: Sendable, Hashable {
                 buffer.writeInteger(2 as UInt8)
                 buffer.writeShortText(id)
             }
+        case .ask(let request): request.write(to: &buffer)
+        case .answer(let answer):
+            buffer.writeInteger(12 as UInt8)
+            answer.write(to: &buffer)
         }
     }
 }

@@ -104,15 +104,6 @@ struct AdminView: AdminNode {
         return AdminReceipt(unreachable: unreachable)
     }
 
-    func disconnect(_ target: AdminTarget) async throws(RequestError) -> AdminReceipt {
-        switch target {
-        case .user(let user): bridge.disconnect(user)
-        case .client(let client): bridge.disconnect(client)
-        case .room, .everybody: throw RequestError(.badRequest, "give a user or a client")
-        }
-        return AdminReceipt(unreachable: unreachable)
-    }
-
     func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt {
         let now = WallClock.milliseconds
         let age = configuration.hub.revocationAgeMilliseconds

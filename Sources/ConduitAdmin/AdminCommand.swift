@@ -26,7 +26,7 @@ struct AdminCommand: Sendable {
             guard let name = try text("room") else { throw AdminError.badRequest("room is missing") }
             guard let room = RoomName(name) else { throw AdminError.badRequest("room is not a room's name") }
             target = .room(room)
-        case .send, .disconnect:
+        case .send, .disconnect, .kick:
             switch (try text("user"), try text("client")) {
             case (let name?, nil):
                 guard let user = UserID(name) else { throw AdminError.badRequest("user is not a user's id") }
@@ -39,9 +39,11 @@ struct AdminCommand: Sendable {
         default: target = .everybody
         }
         payload = fields["payload"].map { RawJSON(validated: body.slice($0.range)) } ?? .null
-        guard route != .disconnect else {
+        switch route {
+        case .disconnect, .kick:
             type = ""
             return
+        default: break
         }
         guard let name = try text("type") else { throw AdminError.badRequest("type is missing") }
         do {
@@ -56,7 +58,7 @@ struct AdminCommand: Sendable {
         switch route {
         case .publish: ["room", "type", "payload"]
         case .send: ["user", "client", "type", "payload"]
-        case .disconnect: ["user", "client"]
+        case .disconnect, .kick: ["user", "client"]
         default: ["type", "payload"]
         }
     }

@@ -10,13 +10,13 @@ struct AdminGuard: Sendable {
 
     init(token: String) { self.token = Array(token.utf8) }
 
-    func check(_ request: HTTPRequest, isHealth: Bool) throws(AdminError) {
+    func check(_ request: HTTPRequest, isOpen: Bool) throws(AdminError) {
         if token.isEmpty {
             guard let authority = request.authority, Self.isLoopback(authority) else { throw AdminError.wrongHost }
             return
         }
         // Probes of an orchestrator don't carry secrets, and learn no more than from the public port.
-        if isHealth { return }
+        if isOpen { return }
         guard let header = request.headerFields[.authorization] else { throw AdminError.unauthorized }
         let parts = header.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer", Self.equal(Array(parts[1].utf8), token) else {

@@ -32,6 +32,13 @@ enum AdminJSON {
         return buffer
     }
 
+    static func kick(_ receipt: AdminReceipt) -> ByteBuffer {
+        var buffer = ByteBuffer(string: "{\"kicked\":\(receipt.count ?? 0)")
+        buffer.writeUnreachable(receipt.unreachable)
+        buffer.writeStaticString("}\n")
+        return buffer
+    }
+
     static func nodes(_ cluster: AdminCluster) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.writeStaticString("{\"nodes\":[")
@@ -45,10 +52,12 @@ enum AdminJSON {
         return buffer
     }
 
-    static func node(_ node: AdminCluster.Node) -> ByteBuffer {
+    static func node(_ node: AdminCluster.Node, unreachable: [String]) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.writeNode(node)
-        buffer.writeStaticString("\n")
+        buffer.moveWriterIndex(to: buffer.writerIndex - 1)
+        buffer.writeUnreachable(unreachable)
+        buffer.writeStaticString("}\n")
         return buffer
     }
 
@@ -114,7 +123,7 @@ extension ByteBuffer {
         writeJSONString(node.id.rawValue)
         if let age = node.heartbeatAgeMilliseconds { writeString(",\"heartbeat_age_ms\":\(age)") }
         for (name, value) in node.fields.sorted(by: { $0.key < $1.key })
-        where name != "id" && name != "heartbeat_age_ms" {
+        where !["id", "heartbeat_age_ms", "unreachable"].contains(name) {
             writeStaticString(",")
             writeJSONString(name)
             writeStaticString(":")

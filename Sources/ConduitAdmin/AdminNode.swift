@@ -2,6 +2,7 @@ package import ConduitCluster
 package import ConduitCore
 package import ConduitHub
 package import ConduitTelemetry
+package import ConduitWire
 
 /// What the admin port asks of its node. The composition root plugs the real parts in; tests a value of their own.
 package protocol AdminNode: Sendable {
@@ -15,10 +16,24 @@ package protocol AdminNode: Sendable {
     func cluster() async -> AdminCluster
     /// One page of the roster of a room, all nodes together.
     func presence(of room: RoomName, limit: Int, after cursor: String?) async throws(RequestError) -> AdminPresence
+    /// One page of the rooms of the cluster.
+    func rooms(_ search: RoomSearch) async throws(RequestError) -> AdminRooms
+    /// Who is in a room and on which nodes.
+    func room(_ room: RoomName) async throws(RequestError) -> AdminRoom
+    /// What the log of an ordered room holds behind a place, or its newest messages.
+    func history(
+        of room: RoomName, since: RecoveryPoint?, limit: Int
+    ) async throws(RequestError) -> AdminHistory
+    /// One page of the clients of the cluster, or of one node.
+    func clients(_ search: ClientSearch, on node: NodeID?) async throws(RequestError) -> AdminClients
+    /// One client; `rows` is empty when no node has it.
+    func client(_ id: ClientID) async throws(RequestError) -> AdminClients
     /// Sends an event; returns as soon as it is on its way.
     func publish(_ type: String, _ payload: RawJSON, to target: AdminTarget) async throws(RequestError) -> AdminReceipt
     /// Ends the connections of a user or a client, on whichever node they are.
     func disconnect(_ target: AdminTarget) async throws(RequestError) -> AdminReceipt
+    /// Takes a user or a client out of a room, wherever they are; their connections stay.
+    func kick(_ target: AdminTarget, from room: RoomName) async throws(RequestError) -> AdminReceipt
     /// Makes tokens good no more and ends the connections that came with them, on every node.
     func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt
     /// Makes a node send its clients away and end; returns when it has begun.

@@ -1,5 +1,6 @@
 import ConduitCore
 import ConduitTelemetry
+import ConduitWire
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -42,11 +43,13 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         let uri = request.head.path ?? "/"
         let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         let found = Result { () throws(AdminError) in
-            try AdminRoute.find(method: request.method.rawValue, path: String(parts[0]))
+            try AdminOperation.find(method: request.method.rawValue, path: String(parts[0]))
         }
         // Who may not ask doesn't learn which paths there are.
-        try admission.check(request.head, isHealth: (try? found.get())?.isHealth == true)
-        let route = try found.get()
+        try admission.check(request.head, isOpen: (try? found.get())?.operation.isOpen == true)
+        let (operation, route) = try found.get()
+        // Probes and scrapers may add what they like.
+        let query = try AdminQuery(operation.isAPI && parts.count > 1 ? parts[1] : nil, of: operation)
         switch route {
         case .live: return Self.json(AdminJSON.status("alive"))
         case .ready:
@@ -60,20 +63,33 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         case .nodes: return Self.json(AdminJSON.nodes(await node.cluster()))
         case .node(let id):
             let cluster = await node.cluster()
-            if let found = cluster.nodes.first(where: { $0.id == id }) { return Self.json(AdminJSON.node(found)) }
-            guard cluster.unreachable.isEmpty else {
-                throw AdminError(
-                    status: 503, code: ErrorCode.unavailable.rawValue,
-                    message: "can't tell: \(cluster.unreachable.joined(separator: ", ")) can't be reached")
+            guard let found = cluster.nodes.first(where: { $0.id == id }) else {
+                throw Self.missing("node", among: cluster.unreachable)
             }
-            throw AdminError(status: 404, code: "not_found", message: "there is no node of this name")
+            return Self.json(AdminJSON.node(found, unreachable: cluster.unreachable))
+        case .document: return Self.json(AdminDocument.bytes)
+        case .rooms: return Self.json(AdminJSON.rooms(try await node.rooms(try query.rooms())))
+        case .room(let room): return Self.json(AdminJSON.room(try await node.room(room)))
         case .presence(let room):
-            let query = try AdminRoute.query(parts.count > 1 ? String(parts[1]) : nil)
-            guard let limit = Int(query["limit"] ?? "100"), (1...1000).contains(limit) else {
-                throw AdminError.badRequest("limit is not a whole number from 1 to 1000")
-            }
-            let page = try await node.presence(of: room, limit: limit, after: query["cursor"])
+            let page = try await node.presence(of: room, limit: try query.limit(), after: try query.text("cursor"))
             return Self.json(AdminJSON.presence(page, of: room))
+        case .history(let room):
+            let (since, limit) = (try query.since(), try query.limit())
+            return Self.json(AdminJSON.history(try await node.history(of: room, since: since, limit: limit)))
+        case .clients:
+            let holder = try query.value("node") { NodeID($0) }
+            return Self.json(AdminJSON.clients(try await node.clients(try query.clients(), on: holder)))
+        case .client(let id):
+            let found = try await node.client(id)
+            if let client = found.rows.first {
+                return Self.json(AdminJSON.client(client, unreachable: found.unreachable))
+            }
+            throw Self.missing("client", among: found.unreachable)
+        case .user(let user):
+            var search = ClientSearch()
+            search.user = user
+            search.limit = 1_000
+            return Self.json(AdminJSON.clients(try await node.clients(search, on: nil), of: user))
         case .publish, .broadcast, .send:
             let command = try AdminCommand(await body(request), for: route)
             let receipt = try await node.publish(command.type, command.payload, to: command.target)
@@ -82,6 +98,9 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
             let command = try AdminCommand(await body(request), for: route)
             return Self.json(
                 AdminJSON.receipt(try await node.disconnect(command.target), countName: "disconnected"))
+        case .kick(let room):
+            let command = try AdminCommand(await body(request), for: route)
+            return Self.json(AdminJSON.kick(try await node.kick(command.target, from: room)))
         case .revoke:
             let revocation = try AdminRevocation(await body(request))
             return Self.json(AdminJSON.receipt(try await node.revoke(revocation), countName: "disconnected"))
@@ -103,6 +122,16 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
             throw AdminError.tooLarge
         }
         return try await request.body.collect(upTo: AdminServer.maximumBodyBytes)
+    }
+
+    /// What was asked for is nowhere, or where nobody answers.
+    private static func missing(_ what: String, among unreachable: [String]) -> AdminError {
+        guard !unreachable.isEmpty else {
+            return AdminError(status: 404, code: "not_found", message: "there is no \(what) of this name")
+        }
+        let names = unreachable.joined(separator: ", ")
+        return AdminError(
+            status: 503, code: ErrorCode.unavailable.rawValue, message: "can't tell: \(names) can't be reached")
     }
 
     private static func response(_ error: AdminError) -> Response {

@@ -1,74 +1,60 @@
 import ConduitCore
 
-/// What a request is for: the method and path of the admin port's API, taken apart and checked.
+/// What a request is for, with what its path says, decoded and checked. ``AdminOperation`` has the paths.
 enum AdminRoute: Hashable, Sendable {
     case metrics
     case live
     case ready
+    case document
     case cluster
     case nodes
     case node(NodeID)
+    case rooms
+    case room(RoomName)
     case presence(RoomName)
+    case history(RoomName)
+    case clients
+    case client(ClientID)
+    case user(UserID)
     case publish
     case broadcast
     case send
     case disconnect
+    case kick(RoomName)
     case revoke
     case drain(NodeID)
     case rebalance
 
-    var isHealth: Bool { self == .live || self == .ready }
+    // MARK: Parts of a path
 
-    /// Finds the route of a path. Segments are split first and decoded after, so that a room's name may hold a `/`.
-    static func find(method: String, path: String) throws(AdminError) -> AdminRoute {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
-        switch (parts.count, parts.first, parts.dropFirst().first) {
-        case (1, "metrics", nil): return try get(method, .metrics)
-        case (2, "health", "live"): return try get(method, .live)
-        case (2, "health", "ready"): return try get(method, .ready)
-        case (3..., "api", "v1"): return try api(method, Array(parts.dropFirst(2)))
-        default: throw AdminError.notFound
+    static func node(_ text: String) throws(AdminError) -> NodeID {
+        guard let node = percentDecoded(text).flatMap({ NodeID($0) }) else {
+            throw AdminError.badRequest("the node's name is not well-formed")
         }
+        return node
     }
 
-    private static func api(_ method: String, _ parts: [String]) throws(AdminError) -> AdminRoute {
-        switch (parts.count, parts[0]) {
-        case (1, "cluster"): return try get(method, .cluster)
-        case (1, "nodes"): return try get(method, .nodes)
-        case (2, "nodes"):
-            guard let text = percentDecoded(parts[1]), let id = NodeID(text) else {
-                throw AdminError.badRequest("the node's name is not well-formed")
-            }
-            return try get(method, .node(id))
-        case (3, "nodes") where parts[2] == "drain":
-            guard let text = percentDecoded(parts[1]), let id = NodeID(text) else {
-                throw AdminError.badRequest("the node's name is not well-formed")
-            }
-            return try post(method, .drain(id))
-        case (3, "rooms") where parts[2] == "presence":
-            guard let text = percentDecoded(parts[1]), let room = RoomName(text) else {
-                throw AdminError.badRequest(
-                    "a room's name is 1 to 255 bytes of UTF-8 without control characters, percent-encoded in a path")
-            }
-            return try get(method, .presence(room))
-        case (1, "publish"): return try post(method, .publish)
-        case (1, "broadcast"): return try post(method, .broadcast)
-        case (1, "send"): return try post(method, .send)
-        case (1, "disconnect"): return try post(method, .disconnect)
-        case (1, "revoke"): return try post(method, .revoke)
-        case (1, "rebalance"): return try post(method, .rebalance)
-        default: throw AdminError.notFound
+    static func room(_ text: String) throws(AdminError) -> RoomName {
+        guard let room = percentDecoded(text).flatMap({ RoomName($0) }) else {
+            throw AdminError.badRequest(
+                "a room's name is 1 to 255 bytes of UTF-8 without control characters, percent-encoded in a path")
         }
+        return room
     }
 
-    private static func get(_ method: String, _ route: AdminRoute) throws(AdminError) -> AdminRoute {
-        guard method == "GET" || method == "HEAD" else { throw AdminError.methodNotAllowed("GET, HEAD") }
-        return route
+    static func client(_ text: String) throws(AdminError) -> ClientID {
+        guard let client = percentDecoded(text).flatMap({ ClientID($0) }) else {
+            throw AdminError.badRequest("the client's id is not well-formed")
+        }
+        return client
     }
 
-    private static func post(_ method: String, _ route: AdminRoute) throws(AdminError) -> AdminRoute {
-        guard method == "POST" else { throw AdminError.methodNotAllowed("POST") }
-        return route
+    static func user(_ text: String) throws(AdminError) -> UserID {
+        guard let user = percentDecoded(text).flatMap({ UserID($0) }) else {
+            throw AdminError.badRequest(
+                "a user's id is 1 to 255 bytes of UTF-8 without control characters, percent-encoded in a path")
+        }
+        return user
     }
 
     /// `nil` when a `%` has no two digits behind it or the result is not UTF-8.
@@ -95,17 +81,5 @@ enum AdminRoute: Hashable, Sendable {
         case 0x61...0x66: byte - 0x61 + 10
         default: nil
         }
-    }
-
-    /// The values of a query; the first of several counts.
-    static func query(_ text: String?) throws(AdminError) -> [String: String] {
-        var values: [String: String] = [:]
-        for pair in (text ?? "").split(separator: "&") {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = percentDecoded(parts[0]), let value = percentDecoded(parts.count > 1 ? parts[1] : "")
-            else { throw AdminError.badRequest("the query is not well-formed") }
-            if values[name] == nil { values[name] = value }
-        }
-        return values
     }
 }

@@ -49,6 +49,8 @@ extension Bridge {
         case .repair(let request): answer(request, for: origin)
         case .audit(let request): answer(request)
         case .revoke(let revocation): learn([revocation])
+        case .ask(let request): answer(request, for: origin)
+        case .answer(let answer): answered(answer, by: origin)
         case .repaired, .repairEnd, .drain, .rebalance: break
         case .delivered(let request, let count):
             if let finished = sends.answered(request, count: Int(count)) { finish(finished) }

@@ -8,9 +8,9 @@ import NIOCore
 // Who is let into ordered rooms, with what; and what is read for those who ask for a room's history.
 extension Bridge {
     /// Most bytes of the messages in one `history`.
-    private static let historyBytes = 1 << 20
+    static let historyBytes = 1 << 20
     /// Histories that are read at once.
-    private static let historyLimit = 256
+    static let historyLimit = 256
 
     func joinOrdered(_ join: OrderedJoin, shard: Int) {
         guard (0..<InterestTable.maximumShards).contains(shard) else { return }

@@ -143,6 +143,14 @@ final class Bridge {
     var revocationScan: RevocationScan?
     var revocationsReadAt: Int64?
 
+    // Surveys.
+    /// Questions of this node that aren't answered by everybody.
+    var surveys = SurveyTable()
+    /// Questions that this node is finding the answer to.
+    var surveysAnswered = 0
+    /// How many members rooms have on all nodes: of several bridges each knows its own rooms.
+    var rosterCounts: (([RoomName]) -> [Int])?
+
     // Registry.
     var directory: NodeDirectory
     var figures = NodeFigures()

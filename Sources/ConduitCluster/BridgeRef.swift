@@ -19,7 +19,7 @@ package final class BridgeRef: HubRelay {
     package let node: NodeID
     /// Where each room and user lives.
     let choice: ServerChoice
-    private let configuration: ClusterConfiguration
+    let configuration: ClusterConfiguration
     /// Empty until it is started.
     let bridges: NIOLoopBoundBox<[Bridge]?>
     private let cells: [StatusCell]
@@ -59,6 +59,7 @@ package final class BridgeRef: HubRelay {
                 bridge.isCommon = index == ServerChoice.common
                 bridge.onConflict = { [weak self] in self?.found($0) }
                 if bridge.isCommon { bridge.onOrder = { [weak self] in self?.ordered($0) } }
+                bridge.rosterCounts = { [bridges, choice] names in Self.rosterCounts(bridges.value, choice, names) }
                 if made.count > 1 { bridge.nodeStatistics = { [bridges] in Self.statistics(bridges.value) } }
                 bridge.start()
             }
@@ -222,6 +223,7 @@ extension Bridge {
         guard phase != .closed else { return promise.succeed() }
         phase = .closed
         answerAwaited()
+        endSurveys()
         handOff.flush(to: sink)
         if configuration.redis != nil { status.value = .alone }
         let links = [subscriptions, commands].compactMap { $0?.close(timeout: .seconds(1)) }
@@ -230,7 +232,7 @@ extension Bridge {
 
     /// Waits for the answer of the hub that is under way: the loop may stop as soon as the promise is kept.
     private func closed(_ promise: EventLoopPromise<Void>) {
-        guard figures.isAsking else { return promise.succeed() }
+        guard figures.isAsking || surveysAnswered > 0 else { return promise.succeed() }
         eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(5)) { self.closed(promise) }
     }
 }

@@ -49,6 +49,8 @@ package struct ClusterConfiguration: Sendable {
     package var presenceDiffMilliseconds: Int64 = 100
     /// How long the places of clients that were sent to other nodes are kept for their users, in milliseconds.
     package var handOverMilliseconds: Int64 = 5_000
+    /// How long a node may take to answer what an operator asks, in milliseconds.
+    package var surveyMilliseconds: Int64 = 1_000
     /// What `p:node:<id>` shows as the node's machine.
     package var host = ""
     /// What `p:node:<id>` shows as the address of the public port.

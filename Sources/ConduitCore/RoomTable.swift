@@ -133,6 +133,9 @@ public struct RoomTable: Sendable {
 
     // MARK: By number
 
+    /// Every room has a number below this.
+    public var numberLimit: Int { rooms.count }
+
     /// A room's number in this table: small, good while the room exists, and another room's afterwards.
     public func number(of room: RoomName) -> Int32? { index[room] }
 

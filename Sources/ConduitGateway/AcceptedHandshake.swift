@@ -14,4 +14,6 @@ package struct AcceptedHandshake: Sendable {
     package var microseconds: Int64 = 0
     /// Is to be told when the connection ends.
     package let observer: any ConnectionObserver
+    /// Where the client comes from.
+    package let address: RemoteAddress
 }

@@ -33,9 +33,6 @@ final class DoorLimits: Sendable {
     let addresses = PlaceTable<IPAddress>()
     let users = PlaceTable<UserID>()
 
-    /// Whether anything is counted by address: without, nobody needs to know it.
-    let needsAddress: Bool
-
     init(_ configuration: GatewayConfiguration, counters: GatewayCounters) {
         self.counters = counters
         connections = configuration.connections
@@ -47,7 +44,6 @@ final class DoorLimits: Sendable {
             ? NIOLockedValueBox(TokenBucket(perSecond: perSecond, burst: perSecond, now: Self.now)) : nil
         let addressPerSecond = configuration.handshakesPerSecondPerAddress
         addressRates = addressPerSecond > 0 ? RateTable(perSecond: addressPerSecond) : nil
-        needsAddress = perAddress > 0 || addressRates != nil
     }
 
     private static var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }

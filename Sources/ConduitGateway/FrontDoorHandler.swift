@@ -38,7 +38,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var leftover: ByteBuffer?
     /// For whom a PROXY header speaks, where there was one.
     var announced: ProxyHeader.Party?
-    /// The client's address, where somebody needs it: limits, or the log. Its places are counted by this.
+    /// The client's address, once its request is read. Its places are counted by this.
     private var client: IPAddress?
     private let isBehindTLS: Bool
     /// Whether anything has come that isn't TLS's own.
@@ -201,10 +201,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     // MARK: Answers
 
     private func finish(_ head: RequestHead, _ context: ChannelHandlerContext) {
-        if shared.limits.needsAddress || shared.logger.logLevel <= .debug { client = address(head, context) }
-        let decision = shared.frontDoor.decide(head, readiness: shared.readiness()) {
-            self.address(head, context)?.description
-        }
+        client = address(head, context)
+        let decision = shared.frontDoor.decide(head, readiness: shared.readiness()) { client?.description }
         switch decision {
         case .page(let page):
             shared.counters.count(.page)
@@ -220,7 +218,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
                 return
             }
             let shown = shared.frontDoor.request(
-                head, remoteAddress: request?.remoteAddress ?? self.address(head, context)?.description,
+                head, remoteAddress: request?.remoteAddress ?? client?.description,
                 clientCertificate: certificate(context))
             ask(authenticate, handshake, shown, context)
         }
@@ -340,7 +338,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         identity.subprotocol = handshake.subprotocol
         let accepted = AcceptedHandshake(
             identity: identity, leftover: leftover, deflate: handshake.deflate,
-            microseconds: loop.deadlines.microseconds(since: self), observer: observer)
+            microseconds: loop.deadlines.microseconds(since: self), observer: observer,
+            address: client.map { RemoteAddress(high: $0.high, low: $0.low) } ?? .unknown)
         loop.deadlines.remove(self)
         state = .upgraded
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)

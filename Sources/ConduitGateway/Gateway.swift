@@ -58,7 +58,8 @@ public final class Gateway: Sendable {
             guard let shard = hub.shard(on: channel.eventLoop) else { throw ChannelError.operationUnsupported }
             try shard.admit(
                 channel, identity: accepted.identity, leftover: accepted.leftover, deflate: accepted.deflate,
-                isPlain: isPlain, handshakeMicroseconds: accepted.microseconds, observer: accepted.observer)
+                isPlain: isPlain, handshakeMicroseconds: accepted.microseconds, observer: accepted.observer,
+                address: accepted.address)
         }
     }
 

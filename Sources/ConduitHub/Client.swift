@@ -40,6 +40,8 @@ package final class Client {
     let connectedAt: Int64
     /// Monotonic, ms.
     let connectedMonotonic: Int64
+    /// Where it comes from, as far as the proxies can be believed.
+    let address: RemoteAddress
     let shard: Shard
 
     var state = State.open
@@ -109,7 +111,7 @@ package final class Client {
 
     init(
         id: ClientID, identity: Identity, slot: Int32, windowBits: UInt8, shard: Shard, now: Int64, wallClock: Int64,
-        firstPing: Int64
+        firstPing: Int64, address: RemoteAddress = .unknown
     ) {
         self.id = id
         unsafe self.storedIdentity = identity
@@ -118,6 +120,7 @@ package final class Client {
         self.shard = shard
         self.connectedAt = wallClock
         self.connectedMonotonic = now
+        self.address = address
         self.lastSeen = now
         self.nextPing = firstPing
         unsafe self.storedParser = WebSocketFrameParser(

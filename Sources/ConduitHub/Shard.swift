@@ -172,10 +172,11 @@ package final class Shard {
     ///   - isPlain: whether bytes go to the socket as they are: no other handler of the channel changes them.
     ///   - handshakeMicroseconds: how long it has taken to get here from accept.
     ///   - observer: is told when the connection ends, unless this throws.
+    ///   - address: where the client comes from, for operators.
     package func admit(
         _ channel: any Channel, identity: Identity, leftover: ByteBuffer? = nil,
         deflate: DeflateParameters? = nil, isPlain: Bool = true, handshakeMicroseconds: Int64? = nil,
-        observer: (any ConnectionObserver)? = nil
+        observer: (any ConnectionObserver)? = nil, address: RemoteAddress = .unknown
     ) throws {
         guard !isStopping else { throw ChannelError.eof }
         let now = self.now
@@ -185,7 +186,8 @@ package final class Shard {
             id: ClientID(node: node, using: &generator), identity: identity, slot: clients.reserve(),
             windowBits: compressor == nil ? 0 : deflate?.serverWindowBits ?? 0, shard: self, now: now,
             wallClock: WallClock.milliseconds,
-            firstPing: now + Int64.random(in: (interval + 1) / 2...max(interval, 1), using: &generator))
+            firstPing: now + Int64.random(in: (interval + 1) / 2...max(interval, 1), using: &generator),
+            address: address)
         client.grants = grants(of: identity)
         clients.insert(client, due: client.nextDue(configuration))
         outbox.arrived(client.slot, windowBits: client.windowBits)

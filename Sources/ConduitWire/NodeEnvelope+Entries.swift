@@ -105,6 +105,9 @@ package enum PresenceNews: Sendable, Hashable {
 /// for 9 (tell your counts) see ``AuditRequest``,
 /// for 10 (tokens are revoked) 8 bytes since when and 8 bytes until when, in ms since 1970, 1 byte target (1 user,
 /// 2 token), 1 byte length and the user or the token's id,
+/// for 11 (an operator asks: tell, or do and count) see ``SurveyRequest``,
+/// for 12 (the answer to such a question) see ``SurveyAnswer``,
+/// for 13 (take clients out of a room, and count) see ``SurveyRequest``,
 /// for 14 (drain, to the node of the channel) 4 bytes milliseconds that it may take, 0 for as long as it is configured,
 /// for 15 (rebalance) 1 byte, which is 1: now.
 package enum ControlMessage: Sendable, Hashable {
@@ -130,6 +133,8 @@ package enum ControlMessage: Sendable, Hashable {
     case repairEnd(RepairEnd)
     case audit(AuditRequest)
     case revoke(Revocation)
+    case ask(SurveyRequest)
+    case answer(SurveyAnswer)
     case drain(milliseconds: UInt32)
     case rebalance
 
@@ -176,6 +181,15 @@ package enum ControlMessage: Sendable, Hashable {
         case 10:
             guard let revocation = Self.revocation(&buffer) else { return nil }
             self = .revoke(revocation)
+        case 11:
+            guard let request = SurveyRequest(ask: &buffer) else { return nil }
+            self = .ask(request)
+        case 12:
+            guard let answer = SurveyAnswer(&buffer) else { return nil }
+            self = .answer(answer)
+        case 13:
+            guard let request = SurveyRequest(kick: &buffer) else { return nil }
+            self = .ask(request)
         case 14:
             guard let milliseconds = buffer.readInteger(as: UInt32.self) else { return nil }
             self = .drain(milliseconds: milliseconds)
@@ -248,6 +262,10 @@ package enum ControlMessage: Sendable, Hashable {
                 buffer.writeInteger(2 as UInt8)
                 buffer.writeShortText(id)
             }
+        case .ask(let request): request.write(to: &buffer)
+        case .answer(let answer):
+            buffer.writeInteger(12 as UInt8)
+            answer.write(to: &buffer)
         case .drain(let milliseconds):
             buffer.writeInteger(14 as UInt8)
             buffer.writeInteger(milliseconds)

@@ -4,6 +4,7 @@ import ConduitCore
 import ConduitHub
 import ConduitTelemetry
 import ConduitTesting
+import ConduitWire
 import Logging
 import NIOCore
 import NIOPosix
@@ -11,7 +12,7 @@ import Synchronization
 import Testing
 
 /// A node that says what the test tells it to, and remembers what it was asked for.
-private final class FakeNode: AdminNode {
+final class FakeNode: AdminNode {
     struct State {
         var readiness = AdminReadiness(status: "ready", httpStatus: 200)
         var statistics = AdminStatistics(hub: HubStatistics(), process: ProcessFigures.now())
@@ -19,6 +20,9 @@ private final class FakeNode: AdminNode {
         var presence = AdminPresence(count: 0, users: 0, members: [])
         var receipt = AdminReceipt()
         var drain = AdminDrain.draining
+        var rooms = AdminRooms(rows: [])
+        var clients = AdminClients(rows: [])
+        var log = RoomLog(epoch: "", offset: 0)
         var error: RequestError?
         var isStuck = false
         var calls: [String] = []
@@ -49,6 +53,45 @@ private final class FakeNode: AdminNode {
         _ type: String, _ payload: RawJSON, to target: AdminTarget
     ) async throws(RequestError) -> AdminReceipt {
         try note("publish \(type) \(payload) \(target)")
+        return state.withLock { $0.receipt }
+    }
+
+    func rooms(_ search: RoomSearch) async throws(RequestError) -> AdminRooms {
+        let order = search.byMembers ? "members" : "name"
+        try note(
+            "rooms '\(search.text)' \(search.namespace ?? "-") \(order) \(search.limit) \(search.after?.cursor ?? "-")")
+        return state.withLock { $0.rooms }
+    }
+
+    func room(_ room: RoomName) async throws(RequestError) -> AdminRoom {
+        try note("room \(room)")
+        var found = FoundMembers()
+        found.members = 3
+        found.users = 2
+        found.nodes = [.init(node: nodeID, members: 3)]
+        return AdminRoom(room: room, found: found, mode: .ordered, epoch: "e", offset: 7, unreachable: ["node-b"])
+    }
+
+    func history(
+        of room: RoomName, since: RecoveryPoint?, limit: Int
+    ) async throws(RequestError) -> AdminHistory {
+        try note("history \(room) \(since.map { "\($0.epoch)/\($0.offset)" } ?? "-") \(limit)")
+        return AdminHistory(room: room, log: state.withLock { $0.log })
+    }
+
+    func clients(_ search: ClientSearch, on node: NodeID?) async throws(RequestError) -> AdminClients {
+        let parts = [search.user?.rawValue, search.room?.rawValue, node?.rawValue, search.after?.rawValue]
+        try note("clients '\(search.text)' \(parts.map { $0 ?? "-" }.joined(separator: " ")) \(search.limit)")
+        return state.withLock { $0.clients }
+    }
+
+    func client(_ id: ClientID) async throws(RequestError) -> AdminClients {
+        try note("client \(id)")
+        return state.withLock { $0.clients }
+    }
+
+    func kick(_ target: AdminTarget, from room: RoomName) async throws(RequestError) -> AdminReceipt {
+        try note("kick \(target) from \(room)")
         return state.withLock { $0.receipt }
     }
 
@@ -84,7 +127,7 @@ private final class FakeNode: AdminNode {
 }
 
 /// Runs a server for the time of `body`.
-private func withAdmin(
+func withAdmin(
     token: String = "", timeLimit: Duration = .seconds(15),
     _ body: (FakeNode, Int) async throws -> Void
 ) async throws {
@@ -106,7 +149,7 @@ private func withAdmin(
     }
 }
 
-private func request(
+func request(
     _ port: Int, _ method: String, _ path: String, _ headers: [String: String] = [:], body: String? = nil
 ) async throws -> TestHTTPResponse {
     var all = ["Host": "127.0.0.1:\(port)", "Connection": "close"]
@@ -215,7 +258,9 @@ private func request(
                 #"{"id":"node-b","heartbeat_age_ms":900,"clients":4,"deliveries":"nonsense","state":"draining"}"#
             let nodes = try await request(port, "GET", "/api/v1/nodes")
             #expect(nodes.body == "{\"nodes\":[\(first),\(second)],\"unreachable\":[\"redis\"]}\n")
-            #expect(try await request(port, "GET", "/api/v1/nodes/node-a").body == first + "\n")
+            #expect(
+                try await request(port, "GET", "/api/v1/nodes/node-a").body
+                    == first.dropLast() + ",\"unreachable\":[\"redis\"]}\n")
             let unknown = try await request(port, "GET", "/api/v1/nodes/node-c")
             #expect(unknown.status == 503)
             node.set { $0.cluster.unreachable = [] }
@@ -360,8 +405,8 @@ private func request(
     @Test func unknownPathsAndMethodsAreJSONErrors() async throws {
         try await withAdmin { _, port in
             for path in [
-                "/", "/nothing", "/api", "/api/v1", "/api/v1/rooms", "/api/v1/rooms/a", "/api/v1/rooms/a/history",
-                "/api/v2/nodes", "/metrics/", "/health", "/api/v1/nodes/a/drain", "/api/v1/rebalance", "//metrics",
+                "/nothing", "/api", "/api/v1", "/api/v1/rooms/a/b", "/api/v1/rooms/a/history/b", "/api/v1/users",
+                "/api/v2/nodes", "/metrics/", "/health", "/api/v1/nodes/a/b", "/api/v1/clients/a/b", "//metrics",
             ] {
                 let answer = try await request(port, "GET", path)
                 #expect(answer.status == 404, "\(path)")

@@ -188,6 +188,9 @@ extension ConfigurationKey {
             "admin.token", .text(allowed: "visible ASCII characters, or empty", check: isToken), default: "",
             secret: true,
             "Bearer token of the admin port; empty asks for none, which is allowed on a loopback address only."),
+        ConfigurationKey(
+            "admin.survey-timeout", .duration(50...10_000), default: "1s",
+            "How long other nodes may take to answer what an operator asks; who is silent is named in the answer."),
     ]
 
     private static let logging: [ConfigurationKey] = [

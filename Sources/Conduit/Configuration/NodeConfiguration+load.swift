@@ -105,6 +105,7 @@ extension NodeConfiguration {
         cluster.redis = servers.first
         cluster.furtherRedis = Array(servers.dropFirst())
         cluster.prefix = values.text("redis.prefix")
+        cluster.surveyMilliseconds = Int64(values.milliseconds("admin.survey-timeout"))
         cluster.heartbeatMilliseconds = Int64(values.milliseconds("cluster.heartbeat"))
         cluster.leaseMilliseconds = Int64(values.milliseconds("cluster.lease"))
         cluster.lingerMilliseconds = Int64(values.milliseconds("redis.unsubscribe-linger"))

@@ -1,0 +1,126 @@
+import ConduitCore
+import ConduitHub
+import ConduitRedis
+import ConduitTelemetry
+import ConduitWire
+import NIOCore
+
+// What operators ask of the whole cluster: any node asks the others, waits a bounded time and names who is silent.
+extension Bridge {
+    /// Questions that a node finds answers to at once.
+    private static let answersLimit = 64
+    /// Bytes of all answers to one question together, about: a subscriber that is sent too much is cut by Redis.
+    private static let answersBytes = 4 << 20
+    /// Every node may say this much.
+    private static let leastAnswerBytes = 32 * 1024
+
+    /// Asks this node and the others, or one node. `done` is called on the loop, within the time that nodes have to
+    /// answer; `nil` when too many questions are under way, or there is no such node.
+    func survey(
+        _ question: SurveyQuestion, of target: NodeID?, _ done: @escaping @Sendable (Result<SurveyOutcome, RequestError>) -> Void
+    ) {
+        guard phase != .closed else { return done(.failure(RequestError(.unavailable, "the node is stopping"))) }
+        var awaited: Set<NodeID> = []
+        var unreachable: [String] = []
+        if target == nil || target == node { awaited.insert(node) }
+        if target != node, phase != .alone {
+            if status.value == .connected {
+                let others = directory.nodes.filter { target == nil || target == $0.key }
+                awaited.formUnion(others.filter { $0.value.state != .lost }.keys)
+                unreachable += others.filter { $0.value.state == .lost }.map(\.key.rawValue)
+                awaited.formUnion(newcomers.filter { target == nil || target == $0 })
+            } else {
+                unreachable.append("redis")
+            }
+        }
+        let number = UInt64.random(in: 1...UInt64.max)
+        let began = surveys.begin(number, awaiting: awaited, unreachable: unreachable) { done(.success($0)) }
+        guard began else {
+            return done(.failure(RequestError(.unavailable, "too many questions to the cluster are under way")))
+        }
+        let others = awaited.subtracting([node])
+        let bytes = min(SurveyRequest.maximumBytes, max(Self.leastAnswerBytes, Self.answersBytes / max(1, awaited.count)))
+        let request = SurveyRequest(number: number, answerBytes: bytes, question: question)
+        if !others.isEmpty { ask(request, target.map { .node($0) } ?? .control) }
+        if awaited.contains(node) {
+            find(request) { $0.answered(SurveyAnswer(number: number, findings: $1), by: $0.node) }
+        }
+        if awaited.isEmpty { return endSurvey(number, isLate: true) }
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(configuration.surveyMilliseconds)) { [weak self] in
+            self?.endSurvey(number, isLate: true)
+        }
+    }
+
+    private func ask(_ request: SurveyRequest, _ topic: BusTopic) {
+        var writer = NodeEnvelopeWriter()
+        writer.append { ControlMessage.ask(request).write(to: &$0) }
+        // Nodes that know no questions do it by this, uncounted; for the others there is nothing left to do.
+        if case .disconnect(let target) = request.question {
+            writer.append { ControlMessage.disconnect(target, code: CloseReason.forceDisconnect.code).write(to: &$0) }
+        }
+        publishNow(topic, .control, writer)
+    }
+
+    /// A node has answered a question of this one.
+    func answered(_ answer: SurveyAnswer, by origin: NodeID) {
+        // Late ones are nothing to complain of.
+        guard surveys.answered(answer.number, by: origin, answer.findings) else { return }
+        endSurvey(answer.number, isLate: false)
+    }
+
+    private func endSurvey(_ number: UInt64, isLate: Bool) {
+        guard let (outcome, done) = surveys.finish(number, isLate: isLate) else { return }
+        done(outcome)
+    }
+
+    /// The bridge closes: what has come so far is the answer.
+    func endSurveys() { for number in surveys.numbers { endSurvey(number, isLate: true) } }
+
+    /// Another node asks.
+    func answer(_ request: SurveyRequest, for origin: NodeID) {
+        guard phase != .closed, surveysAnswered < Self.answersLimit else { return drop(RelayDrop.badEntry) }
+        find(request) { bridge, findings in
+            guard bridge.phase != .closed else { return }
+            bridge.publishNow(.node(origin), .answer(SurveyAnswer(number: request.number, findings: findings)))
+        }
+    }
+
+    /// Lets the hub find the answer, on its loops and in its time.
+    private func find(_ request: SurveyRequest, _ done: @escaping @Sendable (Bridge, SurveyFindings) -> Void) {
+        surveysAnswered += 1
+        let bridge = NIOLoopBound(self, eventLoop: eventLoop)
+        let (sink, eventLoop) = (sink, eventLoop)
+        Task {
+            let findings = await sink.answer(request.question, maximumBytes: request.answerBytes) { names in
+                let asked = eventLoop.submit { bridge.value.rosterCounts?(names) ?? [] }
+                return (try? await asked.get()) ?? []
+            }
+            eventLoop.execute {
+                bridge.value.surveysAnswered -= 1
+                done(bridge.value, findings)
+            }
+        }
+    }
+
+    // MARK: Logs
+
+    /// Reads the log of an ordered room, whoever is in it; `nil` when that isn't possible now.
+    func readLog(
+        _ room: RoomName, since: RecoveryPoint?, most: Int, _ done: @escaping @Sendable (RoomLog?) -> Void
+    ) {
+        guard let commands, commands.isReady, phase != .closed, histories < Self.historyLimit else { return done(nil) }
+        histories += 1
+        let read = OrderedReadCall(
+            room: room, after: since, isNewest: since == nil, most: most,
+            bytes: min(Self.historyBytes, configuration.replayBytes))
+        run(read) { [weak self] page in
+            self?.histories -= 1
+            done(
+                page.map { page in
+                    RoomLog(
+                        epoch: page.epoch, offset: page.top,
+                        messages: page.messages.map { ServerMessage(json: $0.json, offset: $0.offset).json })
+                })
+        }
+    }
+}

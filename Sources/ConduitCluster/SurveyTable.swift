@@ -1,0 +1,65 @@
+package import ConduitCore
+package import ConduitWire
+
+/// What came of a question to the nodes of a cluster.
+package struct SurveyOutcome: Sendable {
+    /// What each node found that answered in time.
+    package var answers: [NodeID: SurveyFindings]
+    /// Nodes that did not, sorted; `redis` when they could not be asked.
+    package var unreachable: [String]
+
+    package init(answers: [NodeID: SurveyFindings] = [:], unreachable: [String] = []) {
+        self.answers = answers
+        self.unreachable = unreachable
+    }
+}
+
+/// The questions of one node that others still owe an answer to. A value without a clock.
+struct SurveyTable {
+    /// Questions at a time.
+    static let limit = 64
+
+    private struct Entry {
+        var awaited: Set<NodeID>
+        var outcome: SurveyOutcome
+        let done: @Sendable (SurveyOutcome) -> Void
+    }
+
+    private var entries: [UInt64: Entry] = [:]
+
+    /// Questions that are under way.
+    var count: Int { entries.count }
+
+    /// Begins to wait for nodes; `false` when too many questions are under way. `done` is called by nobody here: it
+    /// comes back with the outcome.
+    mutating func begin(
+        _ number: UInt64, awaiting nodes: Set<NodeID>, unreachable: [String],
+        _ done: @escaping @Sendable (SurveyOutcome) -> Void
+    ) -> Bool {
+        guard entries.count < Self.limit, entries[number] == nil else { return false }
+        entries[number] = Entry(awaited: nodes, outcome: SurveyOutcome(unreachable: unreachable), done: done)
+        return true
+    }
+
+    /// A node has answered. Answers that nobody waits for count for nothing: `false`.
+    mutating func answered(_ number: UInt64, by node: NodeID, _ findings: SurveyFindings) -> Bool {
+        guard entries[number]?.awaited.remove(node) != nil else { return false }
+        entries[number]?.outcome.answers[node] = findings
+        return true
+    }
+
+    /// Takes out a question that everybody has answered, or whoever it is (`isLate`): those who owe an answer are named.
+    mutating func finish(
+        _ number: UInt64, isLate: Bool
+    ) -> (outcome: SurveyOutcome, done: @Sendable (SurveyOutcome) -> Void)? {
+        guard let entry = entries[number], isLate || entry.awaited.isEmpty else { return nil }
+        entries[number] = nil
+        var outcome = entry.outcome
+        outcome.unreachable += entry.awaited.map(\.rawValue)
+        outcome.unreachable.sort()
+        return (outcome, entry.done)
+    }
+
+    /// The numbers of all questions.
+    var numbers: [UInt64] { Array(entries.keys) }
+}

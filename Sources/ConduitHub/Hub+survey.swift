@@ -1,0 +1,210 @@
+package import ConduitCore
+package import ConduitWire
+import NIOCore
+
+/// What operators ask: every answer is collected in slices, so that no loop is held up by a long list.
+extension Hub {
+    /// Rooms or clients that one look at a shard goes through.
+    private static let slice = 1_000
+
+    /// Answers a question for this node.
+    ///
+    /// - Parameters:
+    ///   - maximumBytes: of the answer.
+    ///   - totals: members on all nodes of some rooms, as far as this node knows.
+    package func answer(
+        _ question: SurveyQuestion, maximumBytes: Int, totals: @Sendable ([RoomName]) async -> [Int]
+    ) async -> SurveyFindings {
+        switch question {
+        case .rooms(let search):
+            let (rows, hasMore) = await list(search, totals)
+            return SurveyFindings(rows, maximumBytes: maximumBytes, hasMore: hasMore)
+        case .room(let room):
+            return SurveyFindings([await count(room)], maximumBytes: maximumBytes, hasMore: false)
+        case .clients(let search):
+            let (rows, hasMore) = await list(search)
+            return SurveyFindings(rows, maximumBytes: maximumBytes, hasMore: hasMore)
+        case .client(let id):
+            for shard in shards {
+                if case .some(.some(let row)) = await shard.query({ $0.row(of: id) }) {
+                    return SurveyFindings([row], maximumBytes: maximumBytes, hasMore: false)
+                }
+            }
+            return SurveyFindings()
+        case .disconnect(let target):
+            return SurveyFindings(count: await sum { $0.disconnectAll(target) })
+        case .kick(let target, let room):
+            return SurveyFindings(count: await sum { $0.kick(target, from: room) })
+        }
+    }
+
+    private func sum(_ body: @escaping @Sendable (Shard) -> Int) async -> Int {
+        var sum = 0
+        for shard in shards { sum += await shard.query(body) ?? 0 }
+        return sum
+    }
+
+    // MARK: Rooms
+
+    private func list(
+        _ search: RoomSearch, _ totals: @Sendable ([RoomName]) async -> [Int]
+    ) async -> (rows: [RoomRow], hasMore: Bool) {
+        let text = SearchText(search.text)
+        var found: [RoomName: Int] = [:]
+        for shard in shards {
+            var next: Int32? = 0
+            while let start = next {
+                let part = await shard.query { $0.rooms(from: start, slice: Self.slice, search, text) }
+                for (room, members) in part?.rooms ?? [] { found[room, default: 0] += members }
+                next = part?.next
+            }
+        }
+        var places = found.keys.map { RoomPlace(key: 0, room: $0) }
+        var known: [RoomName: Int] = [:]
+        if search.byMembers {
+            for start in stride(from: 0, to: places.count, by: Self.slice) {
+                let names = places[start..<min(start + Self.slice, places.count)].map(\.room)
+                for (room, total) in zip(names, await totals(names)) { known[room] = total }
+            }
+            places = places.map { RoomPlace(key: max(known[$0.room] ?? 0, found[$0.room] ?? 0), room: $0.room) }
+        }
+        if let after = search.after { places = places.filter { after < $0 } }
+        places.sort()
+        let rows = places.prefix(search.limit).map { place in
+            let members = found[place.room] ?? 0
+            return RoomRow(room: place.room, members: members, total: max(place.key, members))
+        }
+        return (rows, places.count > search.limit)
+    }
+
+    private func count(_ room: RoomName) async -> RoomCount {
+        var members = 0
+        var users: Set<UInt64> = []
+        for shard in shards {
+            let slots = await shard.query { $0.slots(in: room) } ?? []
+            members += slots.count
+            for start in stride(from: 0, to: slots.count, by: Self.slice) {
+                let some = slots[start..<min(start + Self.slice, slots.count)]
+                users.formUnion(await shard.query { $0.userHashes(of: some) } ?? [])
+            }
+        }
+        return RoomCount(members: members, userHashes: users)
+    }
+
+    // MARK: Clients
+
+    private func list(_ search: ClientSearch) async -> (rows: [ClientRow], hasMore: Bool) {
+        let text = SearchText(search.text)
+        var found: [(id: ClientID, shard: Int)] = []
+        var hasMore = false
+        func cut() {
+            found.sort { $0.id.rawValue < $1.id.rawValue }
+            guard found.count > search.limit else { return }
+            hasMore = true
+            found.removeLast(found.count - search.limit)
+        }
+        for (index, shard) in shards.enumerated() {
+            var next: Int? = 0
+            while let start = next {
+                let part = await shard.query { $0.clients(from: start, slice: Self.slice, search, text) }
+                found += (part?.ids ?? []).map { ($0, index) }
+                if found.count > search.limit + 4 * Self.slice { cut() }
+                next = part?.next
+            }
+        }
+        cut()
+        // Describing one takes longer than looking at it.
+        var rows: [ClientID: ClientRow] = [:]
+        for (index, shard) in shards.enumerated() {
+            let ids = found.filter { $0.shard == index }.map(\.id)
+            for start in stride(from: 0, to: ids.count, by: Self.slice / 10) {
+                let some = ids[start..<min(start + Self.slice / 10, ids.count)]
+                for row in await shard.query({ shard in some.compactMap { shard.row(of: $0) } }) ?? [] {
+                    rows[row.client] = row
+                }
+            }
+        }
+        return (found.compactMap { rows[$0.id] }, hasMore)
+    }
+}
+
+/// The parts of one shard.
+extension Shard {
+    func rooms(
+        from start: Int32, slice: Int, _ search: RoomSearch, _ text: SearchText
+    ) -> (rooms: [(RoomName, Int)], next: Int32?) {
+        var found: [(RoomName, Int)] = []
+        let end = min(Int(start) + slice, rooms.numberLimit)
+        for number in start..<max(start, Int32(clamping: end)) {
+            guard let room = rooms.name(at: number) else { continue }
+            if let namespace = search.namespace, !(room.namespace ?? "").utf8.elementsEqual(namespace.utf8) { continue }
+            // In the order by members the place depends on what other shards and nodes have.
+            if !search.byMembers, let after = search.after, !(after < RoomPlace(key: 0, room: room)) { continue }
+            guard text.isPart(of: room.rawValue) else { continue }
+            found.append((room, rooms.members(at: number).count))
+        }
+        return (found, end < rooms.numberLimit ? Int32(clamping: end) : nil)
+    }
+
+    func slots(in room: RoomName) -> ContiguousArray<Int32> {
+        ContiguousArray(rooms.members(of: room).lazy.map(\.client))
+    }
+
+    func userHashes(of slots: ArraySlice<Int32>) -> Set<UInt64> {
+        Set(slots.compactMap { clients[$0]?.identity.user.map(RoomCount.hash) })
+    }
+
+    func clients(
+        from start: Int, slice: Int, _ search: ClientSearch, _ text: SearchText
+    ) -> (ids: [ClientID], next: Int?) {
+        if let user = search.user {
+            let slots = users[user] ?? []
+            return (slots.compactMap { clients[$0] }.filter { matches($0, search, text) }.map(\.id), nil)
+        }
+        let end = min(start + slice, clients.slotCount)
+        var found: [ClientID] = []
+        for slot in start..<max(start, end) {
+            guard let client = clients[Int32(slot)], client.isOpen, matches(client, search, text) else { continue }
+            found.append(client.id)
+        }
+        return (found, end < clients.slotCount ? end : nil)
+    }
+
+    private func matches(_ client: Client, _ search: ClientSearch, _ text: SearchText) -> Bool {
+        if let after = search.after, client.id.rawValue <= after.rawValue { return false }
+        if let room = search.room, !rooms.contains(client.slot, in: room) { return false }
+        return text.isEmpty || text.isPart(of: client.id.rawValue)
+            || client.identity.user.map { text.isPart(of: $0.rawValue) } ?? false
+            || text.isPart(of: client.address.description)
+    }
+
+    func row(of id: ClientID) -> ClientRow? {
+        guard let client = client(id), client.isOpen else { return nil }
+        var names = rooms.roomNames(of: client.slot)
+        let count = names.count
+        names.sort { $0.rawValue.utf8.lexicographicallyPrecedes($1.rawValue.utf8) }
+        return ClientRow(
+            client: id, user: client.identity.user, connectedAt: client.connectedAt,
+            address: client.address.description, pendingBytes: waiting(for: client), roomCount: count,
+            rooms: Array(names.prefix(ClientRow.maximumRooms)))
+    }
+
+    func disconnectAll(_ target: ControlMessage.Target) -> Int {
+        beginTurn()
+        let open = openClients(of: target)
+        for client in open { close(client, .forceDisconnect) }
+        return open.count
+    }
+
+    func kick(_ target: ControlMessage.Target, from room: RoomName) -> Int {
+        beginTurn()
+        return openClients(of: target).count { leaveRoom(room, client: $0.id) }
+    }
+
+    private func openClients(of target: ControlMessage.Target) -> [Client] {
+        switch target {
+        case .user(let user): (users[user] ?? []).compactMap { clients[$0] }.filter(\.isOpen)
+        case .client(let id): client(id).map { $0.isOpen ? [$0] : [] } ?? []
+        }
+    }
+}

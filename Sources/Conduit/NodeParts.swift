@@ -21,28 +21,37 @@ final class NodeParts: Sendable {
     let bridge: BridgeRef
     let httpPort: Int
     let adminPort: Int?
-    private let configuration: NodeConfiguration
-    private let gateway: Gateway
+    /// The settings of now.
+    let live: LiveConfiguration
+    /// The least level of the node's log lines.
+    let level: LogLevelCell
+    let gateway: Gateway
+    let authenticator: LiveAuthenticator?
+    /// The application's own handler says who may connect.
+    let decidesItself: Bool
+    /// The application's server, not its own hook, is asked what clients may do with rooms.
+    let asksServer: Bool
+    let logger: Logger
     private let admin: RunningAdmin?
-    private let authenticator: Authenticator?
     private let group: MultiThreadedEventLoopGroup
-    private let logger: Logger
     private let phase: PhaseCell
     private let failure = Mutex<NodeIDTaken?>(nil)
     /// Completed when the node has stopped. Belongs to a loop of the singleton group, which outlives the node's own.
     private let stopped: EventLoopPromise<Void>
 
     private init(
-        configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
-        authenticator: Authenticator?, httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell,
-        logger: Logger
+        _ settings: Settings, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?, httpPort: Int,
+        group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
     ) {
-        self.configuration = configuration
+        self.live = settings.live
+        self.level = settings.level
+        self.decidesItself = settings.decidesItself
+        self.asksServer = settings.asksServer
         self.hub = hub
         self.bridge = bridge
         self.gateway = gateway
         self.admin = admin
-        self.authenticator = authenticator
+        self.authenticator = settings.authenticator
         self.httpPort = httpPort
         self.adminPort = admin?.port
         self.group = group
@@ -60,9 +69,10 @@ final class NodeParts: Sendable {
 
     /// The ports are bound first, so that the node can say where it is; clients are taken when everything is there.
     static func open(
-        _ configuration: NodeConfiguration, hub: Hub, group: MultiThreadedEventLoopGroup,
-        authenticate: AuthenticationHandler?, authenticator: Authenticator?, logger: Logger
+        _ settings: Settings, hub: Hub, group: MultiThreadedEventLoopGroup,
+        authenticate: AuthenticationHandler?, logger: Logger
     ) async throws -> NodeParts {
+        let configuration = settings.live.current
         let phase = PhaseCell()
         let status = LateStatus()
         let readiness: @Sendable () -> Readiness = { Self.readiness(phase, status) }
@@ -84,20 +94,21 @@ final class NodeParts: Sendable {
         cluster.replayBytes = configuration.hub.pendingBytes / 2
         if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
         let bridge = BridgeRef(
-            node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)
+            node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), tracer: hub.tracer,
+            logger: logger)
         status.set(bridge)
         do {
             // On loops of its own: an operator's request neither waits behind messages nor holds them up.
             let admin = try await RunningAdmin.open(
-                configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator,
+                settings.live, hub: hub, bridge: bridge, gateway: gateway, authenticator: settings.authenticator,
                 group: MultiThreadedEventLoopGroup.singleton, logger: logger)
             try await hub.connect(to: bridge)
             bridge.start(sink: hub)
             bridge.setState(.ready)
             phase.set(.open)
             let parts = NodeParts(
-                configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin,
-                authenticator: authenticator, httpPort: port, group: group, phase: phase, logger: logger)
+                settings, hub: hub, bridge: bridge, gateway: gateway, admin: admin, httpPort: port, group: group,
+                phase: phase, logger: logger)
             bridge.onConflict { [weak parts] conflict in
                 guard let parts else { return }
                 parts.failure.withLock { $0 = NodeIDTaken(conflict) }
@@ -129,7 +140,7 @@ final class NodeParts: Sendable {
     }
 
     func revoke(_ target: Revocation.Target, _ lastExpiry: Int64?) async -> Bool {
-        let age = configuration.hub.revocationAgeMilliseconds
+        let age = live.current.hub.revocationAgeMilliseconds
         return await bridge.revoke(
             Revocation(target, now: WallClock.milliseconds, lastExpiry: lastExpiry, age: age))
     }
@@ -143,14 +154,14 @@ final class NodeParts: Sendable {
     func stop() async {
         guard phase.begin() else { return await waitUntilStopped() }
         logger.info("stopping")
-        let limit = TimeAmount(configuration.shutdownTimeout)
+        let limit = TimeAmount(live.current.shutdownTimeout)
         bridge.setState(.draining)
         // The port stays open until the clients are gone: it refuses upgrades and tells the balancer why.
         async let echoes: Void = gateway.closeEchoes(.shutdown, within: limit)
         let cut = await hub.shutdown(.shutdown, within: limit)
         await echoes
         await gateway.stopAccepting()
-        if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
+        if cut > 0 { logger.warning("clients cut at the deadline", metadata: [LogKey.count: "\(cut)"]) }
         await bridge.drain(within: .seconds(5))
         await admin?.close()
         await authenticator?.shutdown()
@@ -159,6 +170,15 @@ final class NodeParts: Sendable {
         phase.set(.stopped)
         logger.info("stopped")
         stopped.succeed()
+    }
+
+    /// What is decided before the parts are made.
+    struct Settings: Sendable {
+        let live: LiveConfiguration
+        let level: LogLevelCell
+        let authenticator: LiveAuthenticator?
+        let decidesItself: Bool
+        let asksServer: Bool
     }
 
     /// The bridge's status for the front door, which is there before the bridge is.

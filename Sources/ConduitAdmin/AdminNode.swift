@@ -21,6 +21,27 @@ package protocol AdminNode: Sendable {
     func disconnect(_ target: AdminTarget) async throws(RequestError) -> AdminReceipt
     /// Makes tokens good no more and ends the connections that came with them, on every node.
     func revoke(_ revocation: AdminRevocation) async throws(RequestError) -> AdminReceipt
+    /// Does something inside of the trace that a `traceparent` names, where the node traces.
+    func traced<Result>(by traceparent: String, _ body: () async throws -> Result) async rethrows -> Result
+}
+
+extension AdminNode {
+    package func traced<Result>(by traceparent: String, _ body: () async throws -> Result) async rethrows -> Result {
+        try await body()
+    }
+}
+
+/// What became of the node's settings while it ran.
+package struct AdminSettings: Sendable {
+    /// Changes of the configuration, by result.
+    package var reloads: [String: UInt64]
+    /// When a configuration was last read well, in seconds since 1970.
+    package var reloadedAt: Double
+
+    package init(reloads: [String: UInt64], reloadedAt: Double) {
+        self.reloads = reloads
+        self.reloadedAt = reloadedAt
+    }
 }
 
 /// Whom an operator's message is for.
@@ -73,11 +94,13 @@ package struct AdminStatistics: Sendable {
     /// `nil` when nothing is configured that authenticates.
     package var auth: AuthStatistics?
     package var door: AdminDoor
+    package var configuration: AdminSettings?
 
     package init(
         hub: HubStatistics, cluster: ClusterStatistics? = nil, process: ProcessFigures, auth: AuthStatistics? = nil,
-        door: AdminDoor = AdminDoor()
+        door: AdminDoor = AdminDoor(), configuration: AdminSettings? = nil
     ) {
+        self.configuration = configuration
         self.hub = hub
         self.cluster = cluster
         self.process = process

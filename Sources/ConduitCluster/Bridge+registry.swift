@@ -43,7 +43,7 @@ extension Bridge {
                 self.counters.redisRoundTripMicroseconds = (NIODeadline.now() - sent).nanoseconds / 1_000
                 self.heartbeatAnswered(value)
             case .failure(let error) where error.code == .server:
-                self.logger.error("Redis refuses the heartbeat", metadata: [LogKey.error: "\(error)"])
+                self.limitedLog.log(.error, "Redis refuses the heartbeat", [LogKey.error: "\(error)"])
             case .failure: break
             }
         }

@@ -57,12 +57,11 @@ extension Shard {
         _ request: BroadcastTokens, _ bytes: Span<UInt8>, _ room: RoomName, _ client: Client, _ id: RequestID?
     ) {
         let message = EventEncoder.event(for: request, in: bytes)
-        tellBridge(
-            .publishOrdered(
-                OrderedPublish(
-                    room: room, json: message.json, key: request.key(in: bytes), version: request.version,
-                    versionEpoch: request.versionEpoch(in: bytes), excluded: request.excludeSelf ? client.id : nil,
-                    replyTo: address(of: client, id))))
+        let publish = OrderedPublish(
+            room: room, json: message.json, key: request.key(in: bytes), version: request.version,
+            versionEpoch: request.versionEpoch(in: bytes), excluded: request.excludeSelf ? client.id : nil,
+            replyTo: address(of: client, id))
+        tellBridge(traced(.publishOrdered(publish)))
     }
 
     func history(_ command: Command, _ client: Client) throws(RequestError) {

@@ -55,8 +55,10 @@ extension NodeConfiguration {
         hub.refreshGraceMilliseconds = values.milliseconds("auth.refresh-grace")
         hub.revocationAgeMilliseconds = Int64(values.milliseconds("auth.revocation-age"))
         cluster.rooms = hub.rooms
+        tracing = Self.tracing(values)
         shutdownTimeout = .milliseconds(values.milliseconds("shutdown.timeout"))
         Self.findContradictions(in: &values)
+        loaded = values
     }
 
     private static func hub(_ values: ConfigurationValues) -> HubConfiguration {
@@ -189,6 +191,7 @@ extension NodeConfiguration {
         findContradictionsOfRedis(in: &values)
         findContradictionsOfRooms(in: &values)
         findContradictionsOfAuth(in: &values)
+        findContradictionsOfTracing(in: &values)
     }
 
     private static func findContradictionsOfPorts(in values: inout ConfigurationValues) {

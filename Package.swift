@@ -32,6 +32,7 @@ let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hum
 let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
 let jwt: Target.Dependency = .product(name: "JWTKit", package: "jwt-kit")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -53,6 +54,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/vapor/jwt-kit", from: "5.0.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.24.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.6.0"),
     ],
     targets: [
         // Pure values: no NIO, no Foundation, no clock.
@@ -75,13 +77,14 @@ let package = Package(
         // Everything local to one node.
         .target(
             name: "ConduitHub",
-            dependencies: ["CLinux", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging],
+            dependencies: ["CLinux", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging, tracing],
             swiftSettings: strict),
         // The same verbs for the other nodes.
         .target(
             name: "ConduitCluster",
             dependencies: [
                 "ConduitHub", "ConduitRedis", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging,
+                tracing,
             ],
             swiftSettings: strict),
         // The public port: listener, HTTP, upgrade.
@@ -114,7 +117,7 @@ let package = Package(
             name: "Conduit",
             dependencies: [
                 "ConduitAdmin", "ConduitAuth", "ConduitGateway", "ConduitCluster", "ConduitRedis", "ConduitHub",
-                "ConduitWire", "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle,
+                "ConduitWire", "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle, tracing,
             ],
             swiftSettings: strict),
         // The load generator behind `conduit bench`: knows the public protocol, nothing of a node.
@@ -203,7 +206,7 @@ let package = Package(
                 "Conduit", "ConduitCommand", "ConduitAdmin", "ConduitAuth", "ConduitGateway", "ConduitCluster",
                 "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting",
                 configuration, nio,
-                posix, logging,
+                posix, logging, tracing,
             ],
             swiftSettings: strict),
     ],

@@ -5,15 +5,18 @@ import ConduitCore
 import ConduitGateway
 import ConduitHub
 import ConduitTelemetry
+import Tracing
 
 /// The node as its operator's port sees it: figures of its parts, and the cluster as Redis shows it.
 struct AdminView: AdminNode {
-    let configuration: NodeConfiguration
+    let live: LiveConfiguration
     let hub: Hub
     let bridge: BridgeRef
     let gateway: Gateway
-    let authenticator: Authenticator?
+    let authenticator: LiveAuthenticator?
     let operations: NodeOperations
+
+    private var configuration: NodeConfiguration { live.current }
 
     var nodeID: NodeID { configuration.nodeID }
 
@@ -31,7 +34,21 @@ struct AdminView: AdminNode {
     func statistics() async -> AdminStatistics {
         AdminStatistics(
             hub: await hub.statistics(), cluster: await bridge.statistics(), process: ProcessFigures.now(),
-            auth: authenticator?.statistics, door: door)
+            auth: authenticator?.statistics, door: door, configuration: settings)
+    }
+
+    private var settings: AdminSettings {
+        let figures = live.figures
+        return AdminSettings(reloads: figures.results, reloadedAt: figures.reloadedAt)
+    }
+
+    func traced<Result>(
+        by traceparent: String, _ body: () async throws -> Result
+    ) async rethrows -> Result {
+        guard let context = TraceContext(traceparent: traceparent).flatMap({ hub.tracer?.context(of: $0) }) else {
+            return try await body()
+        }
+        return try await ServiceContext.withValue(context) { try await body() }
     }
 
     private var door: AdminDoor {

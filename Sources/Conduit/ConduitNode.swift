@@ -10,6 +10,7 @@ import NIOCore
 import NIOPosix
 public import ServiceLifecycle
 import Synchronization
+public import Tracing
 
 /// One node, running: the hub, its bridge to the other nodes, the public port and the operator's port.
 ///
@@ -17,8 +18,8 @@ import Synchronization
 /// the node has stopped: after ``shutdown()``, a graceful shutdown of the `ServiceGroup` that it is in, or the
 /// cancellation of its task.
 public final class ConduitNode: Service {
-    /// The settings that it runs with. A node that lets anybody in may have another `gateway.host` than it was given.
-    public let configuration: NodeConfiguration
+    /// The settings that it runs with now. A node that lets anybody in may have another `gateway.host` than it was given.
+    public var configuration: NodeConfiguration { parts.live.current }
     /// Everything local to the node: clients, rooms, broadcasts. What is broadcast reaches the other nodes too.
     public let hub: Hub
     /// Where WebSocket clients connect to, as this machine sees it.
@@ -30,8 +31,8 @@ public final class ConduitNode: Service {
 
     private let parts: NodeParts
 
-    private init(configuration: NodeConfiguration, parts: NodeParts, httpPort: Int, adminPort: Int?) {
-        self.configuration = configuration
+    private init(parts: NodeParts, httpPort: Int, adminPort: Int?) {
+        let configuration = parts.live.current
         self.parts = parts
         self.hub = parts.hub
         self.httpPort = httpPort
@@ -49,6 +50,8 @@ public final class ConduitNode: Service {
     ///   - router: message types of the application's beside the built-in ones.
     ///   - hooks: what the application is told of.
     ///   - logger: where lines go.
+    ///   - tracer: where spans go when `configuration.tracing` is on; without one to the program's own
+    ///     (`InstrumentationSystem`), or into the log where `tracing.exporter` says so.
     ///   - authenticate: decides on every handshake, in the place of `configuration.auth`. Without one and with nothing
     ///     in `configuration.auth`, anybody comes in, and the node listens on loopback only unless `auth.isOpen` is set;
     ///     then pages must have come from a loopback name too, unless `gateway.origins` lists others.
@@ -56,27 +59,31 @@ public final class ConduitNode: Service {
     public static func start(
         configuration: NodeConfiguration = NodeConfiguration(), router: MessageRouter = MessageRouter(),
         hooks: HubHooks = HubHooks(), logger: Logger = Logger(label: "conduit"),
-        authenticate: AuthenticationHandler? = nil
+        tracer: (any Tracer)? = nil, authenticate: AuthenticationHandler? = nil
     ) async throws -> ConduitNode {
         var configuration = configuration
+        let level = LogLevelCell(configuration.logLevel)
         var logger = logger
-        logger.logLevel = configuration.logLevel
-        logger[metadataKey: "node"] = "\(configuration.nodeID)"
-        var authenticator: Authenticator?
+        logger.handler = LeveledLogHandler(logger.handler, level)
+        logger[metadataKey: LogKey.node] = "\(configuration.nodeID)"
+        var authenticator: LiveAuthenticator?
         if authenticate == nil {
             if configuration.auth.isConfigured {
-                authenticator = try await Authenticator.make(configuration.auth, logger: logger)
+                authenticator = try await LiveAuthenticator(configuration.auth, logger: logger)
                 if let notice = configuration.endlessTokensNotice { logger.warning("\(notice)") }
             } else {
                 logger.warning("\(configuration.openNotice)")
-                configuration.gateway.host = configuration.listeningHost(isAuthenticated: false)
-                configuration.gateway.origins = configuration.openOrigins
+                configuration.applyOpenRules()
             }
         }
         let loops = configuration.eventLoops > 0 ? configuration.eventLoops : ProcessorCount.usable
         let group = MultiThreadedEventLoopGroup(numberOfThreads: min(loops, 64))
         do {
-            return try await start(configuration, router, hooks, logger, authenticate, authenticator, group)
+            let settings = NodeParts.Settings(
+                live: LiveConfiguration(configuration), level: level, authenticator: authenticator,
+                decidesItself: authenticate != nil, asksServer: authenticator != nil && hooks.authorize == nil)
+            let tracing = configuration.messageTracer(tracer, logger: logger)
+            return try await start(settings, router, hooks, logger, authenticate, tracing, group)
         } catch {
             await authenticator?.shutdown()
             try? await group.shutdownGracefully()
@@ -85,28 +92,29 @@ public final class ConduitNode: Service {
     }
 
     private static func start(
-        _ configuration: NodeConfiguration, _ router: MessageRouter, _ hooks: HubHooks, _ logger: Logger,
-        _ authenticate: AuthenticationHandler?, _ authenticator: Authenticator?, _ group: MultiThreadedEventLoopGroup
+        _ settings: NodeParts.Settings, _ router: MessageRouter, _ hooks: HubHooks, _ logger: Logger,
+        _ authenticate: AuthenticationHandler?, _ tracer: MessageTracer?, _ group: MultiThreadedEventLoopGroup
     ) async throws -> ConduitNode {
+        let configuration = settings.live.current
         var hooks = hooks
-        if let authenticator {
+        if let authenticator = settings.authenticator {
             // What the application does itself goes first.
             hooks.refresh = hooks.refresh ?? { try await authenticator.refresh($0, $1) }
-            if hooks.authorize == nil, !authenticator.questions.isEmpty {
+            if settings.asksServer {
                 hooks.authorize = { try await authenticator.authorize($0) }
                 hooks.authorizes = authenticator.questions
             }
         }
         let hub = try await Hub.make(
             node: configuration.nodeID, eventLoops: Array(group.makeIterator()), configuration: configuration.hub,
-            router: router, hooks: Admission.hooks(hooks), logger: logger)
+            router: router, hooks: Admission.hooks(hooks), tracer: tracer, logger: logger)
         var authenticate = authenticate.map { Admission.checking($0, hub.revocations) }
-        if let authenticator { authenticate = { try await authenticator.authenticate($0, hub.revocations) } }
+        if let authenticator = settings.authenticator {
+            authenticate = { try await authenticator.authenticate($0, hub.revocations) }
+        }
         let parts = try await NodeParts.open(
-            configuration, hub: hub, group: group, authenticate: authenticate, authenticator: authenticator,
-            logger: logger)
-        return ConduitNode(
-            configuration: configuration, parts: parts, httpPort: parts.httpPort, adminPort: parts.adminPort)
+            settings, hub: hub, group: group, authenticate: authenticate, logger: logger)
+        return ConduitNode(parts: parts, httpPort: parts.httpPort, adminPort: parts.adminPort)
     }
 
     /// Waits until the node has stopped.
@@ -155,6 +163,30 @@ public final class ConduitNode: Service {
     /// - Throws: ``ConduitGateway/ServerTLSError`` when the files can't be used: the certificate that was there stays.
     @discardableResult
     public func reloadCertificates() async throws -> Bool { try await parts.reloadCertificates() }
+
+    /// Takes over what a running node can of another configuration, and says what it can't: nobody is disconnected, clients
+    /// and rooms that are here are held to the new limits too. The certificate is read again as well.
+    ///
+    /// Taken over are the log's level, limits of clients and of the door, times of clients, origins, keys and everything else
+    /// that says who may connect, and policies of rooms but for mode, inbox and presence; Docs/configuration.md marks each
+    /// setting. Who is connected keeps the rights that it came with until it brings a new token.
+    ///
+    /// - Returns: what has changed, and what needs a new start.
+    /// - Throws: what is wrong with it: ``ConduitGateway/ServerTLSError`` for the certificate, else what is wrong with keys.
+    ///   Then all settings stay as they were.
+    @discardableResult
+    public func reload(_ configuration: NodeConfiguration) async throws -> ReloadReport {
+        try await parts.reload { configuration }
+    }
+
+    /// The same for a configuration that is read first, say by ``NodeConfiguration/load(overrides:environment:file:)``. What is
+    /// wrong with it is logged and counted, and changes nothing.
+    @discardableResult
+    public func reload(
+        reading read: @escaping @Sendable () throws -> NodeConfiguration
+    ) async throws -> ReloadReport {
+        try await parts.reload(reading: read)
+    }
 
     /// Whether the node takes clients, in a word: `starting`, `ready`, `degraded`, `overloaded`, `draining`.
     public var readiness: String { parts.readiness.word }

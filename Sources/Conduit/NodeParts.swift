@@ -22,29 +22,38 @@ final class NodeParts: Sendable {
     let bridge: BridgeRef
     let httpPort: Int
     let adminPort: Int?
-    private let configuration: NodeConfiguration
-    private let gateway: Gateway
+    /// The settings of now.
+    let live: LiveConfiguration
+    /// The least level of the node's log lines.
+    let level: LogLevelCell
+    let gateway: Gateway
+    let authenticator: LiveAuthenticator?
+    /// The application's own handler says who may connect.
+    let decidesItself: Bool
+    /// The application's server, not its own hook, is asked what clients may do with rooms.
+    let asksServer: Bool
+    let logger: Logger
     private let admin: RunningAdmin?
-    private let authenticator: Authenticator?
     private let rebalancer: Rebalancer
     private let group: MultiThreadedEventLoopGroup
-    private let logger: Logger
     private let phase: PhaseCell
     private let failure = Mutex<NodeIDTaken?>(nil)
     /// Completed when the node has stopped. Belongs to a loop of the singleton group, which outlives the node's own.
     private let stopped: EventLoopPromise<Void>
 
     private init(
-        configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
-        authenticator: Authenticator?, rebalancer: Rebalancer, httpPort: Int, group: MultiThreadedEventLoopGroup,
-        phase: PhaseCell, logger: Logger
+        _ settings: Settings, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?, rebalancer: Rebalancer,
+        httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
     ) {
-        self.configuration = configuration
+        self.live = settings.live
+        self.level = settings.level
+        self.decidesItself = settings.decidesItself
+        self.asksServer = settings.asksServer
         self.hub = hub
         self.bridge = bridge
         self.gateway = gateway
         self.admin = admin
-        self.authenticator = authenticator
+        self.authenticator = settings.authenticator
         self.rebalancer = rebalancer
         self.httpPort = httpPort
         self.adminPort = admin?.port
@@ -64,9 +73,10 @@ final class NodeParts: Sendable {
 
     /// The ports are bound first, so that the node can say where it is; clients are taken when everything is there.
     static func open(
-        _ configuration: NodeConfiguration, hub: Hub, group: MultiThreadedEventLoopGroup,
-        authenticate: AuthenticationHandler?, authenticator: Authenticator?, logger: Logger
+        _ settings: Settings, hub: Hub, group: MultiThreadedEventLoopGroup,
+        authenticate: AuthenticationHandler?, logger: Logger
     ) async throws -> NodeParts {
+        let configuration = settings.live.current
         let phase = PhaseCell()
         let status = LateStatus()
         let readiness: @Sendable () -> Readiness = { Self.readiness(phase, status) }
@@ -89,7 +99,8 @@ final class NodeParts: Sendable {
         cluster.handOverMilliseconds = TimeAmount(configuration.drain.presenceGrace).nanoseconds / 1_000_000
         if cluster.address.isEmpty { cluster.address = "\(configuration.gateway.host):\(port)" }
         let bridge = BridgeRef(
-            node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)
+            node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), tracer: hub.tracer,
+            logger: logger)
         status.set(bridge)
         let rebalancer = Rebalancer(
             configuration.rebalance, delay: TimeAmount(configuration.drain.reconnectDelay), hub: hub, bridge: bridge,
@@ -99,16 +110,15 @@ final class NodeParts: Sendable {
         do {
             // On loops of its own: an operator's request neither waits behind messages nor holds them up.
             let admin = try await RunningAdmin.open(
-                configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator,
+                settings.live, hub: hub, bridge: bridge, gateway: gateway, authenticator: settings.authenticator,
                 operations: operations, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
             try await hub.connect(to: bridge)
             bridge.start(sink: hub)
             bridge.setState(.ready)
             phase.set(.open)
             let parts = NodeParts(
-                configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, admin: admin,
-                authenticator: authenticator, rebalancer: rebalancer, httpPort: port, group: group, phase: phase,
-                logger: logger)
+                settings, hub: hub, bridge: bridge, gateway: gateway, admin: admin, rebalancer: rebalancer,
+                httpPort: port, group: group, phase: phase, logger: logger)
             operations.onDrain { [weak parts] timeout in
                 guard let parts else { return }
                 Task { await parts.stop(within: timeout) }
@@ -147,7 +157,7 @@ final class NodeParts: Sendable {
     }
 
     func revoke(_ target: Revocation.Target, _ lastExpiry: Int64?) async -> Bool {
-        let age = configuration.hub.revocationAgeMilliseconds
+        let age = live.current.hub.revocationAgeMilliseconds
         return await bridge.revoke(
             Revocation(target, now: WallClock.milliseconds, lastExpiry: lastExpiry, age: age))
     }
@@ -165,6 +175,7 @@ final class NodeParts: Sendable {
     func stop(within timeout: Duration? = nil, isWaiting: Bool = true) async {
         guard phase.begin() else { return await waitUntilStopped() }
         let start = NIODeadline.now()
+        let configuration = live.current
         rebalancer.stop()
         bridge.setState(.draining)
         let clients = await hub.connectionCount()
@@ -172,7 +183,7 @@ final class NodeParts: Sendable {
         let times = DrainTimes(
             configuration.drain, within: timeout ?? configuration.shutdownTimeout,
             isWaiting: isWaiting && clients + echoes > 0)
-        logger.info("stopping", metadata: ["clients": "\(clients + echoes)"])
+        logger.info("stopping", metadata: [LogKey.count: "\(clients + echoes)"])
         if times.wait > .zero { try? await Task.sleep(for: Duration(times.wait)) }
         // The port stays open until the clients are gone: it refuses upgrades and tells the balancer why.
         phase.set(.draining)
@@ -191,9 +202,10 @@ final class NodeParts: Sendable {
 
     /// Clients and echoes share the pace; what is still there at the end is cut.
     private func sendAway(_ times: DrainTimes, since start: NIODeadline) async {
+        let settings = live.current.drain
         let echoes = await gateway.echoCount()
         let all = max(1, await hub.connectionCount() + echoes)
-        let rate = Double(configuration.drain.rate)
+        let rate = Double(settings.rate)
         let told = start + times.told
         let evenly = TimeAmount.nanoseconds(Int64(Double(all) / rate * 1_000_000_000))
         let left = max(.zero, told - .now())
@@ -202,10 +214,19 @@ final class NodeParts: Sendable {
             .shutdown, over: min(evenly, left), within: max(.zero, end - .now()))
         await hub.shed(
             perSecond: rate * Double(max(1, all - echoes)) / Double(all), reason: .drain,
-            delay: TimeAmount(configuration.drain.reconnectDelay), by: told)
+            delay: TimeAmount(settings.reconnectDelay), by: told)
         let cut = await hub.shutdown(.shutdown, within: max(.milliseconds(10), end - .now()))
         await echoesGone
-        if cut > 0 { logger.warning("clients cut at the deadline", metadata: ["count": "\(cut)"]) }
+        if cut > 0 { logger.warning("clients cut at the deadline", metadata: [LogKey.count: "\(cut)"]) }
+    }
+
+    /// What is decided before the parts are made.
+    struct Settings: Sendable {
+        let live: LiveConfiguration
+        let level: LogLevelCell
+        let authenticator: LiveAuthenticator?
+        let decidesItself: Bool
+        let asksServer: Bool
     }
 
     /// The bridge's status for the front door, which is there before the bridge is.

@@ -24,13 +24,14 @@ final class RunningAdmin: Sendable {
 
     /// Returns when the port is open; `nil` when the configuration wants none.
     static func open(
-        _ configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway,
-        authenticator: Authenticator?, operations: NodeOperations,
+        _ live: LiveConfiguration, hub: Hub, bridge: BridgeRef, gateway: Gateway,
+        authenticator: LiveAuthenticator?, operations: NodeOperations,
         group: any EventLoopGroup, logger: Logger
     ) async throws -> RunningAdmin? {
+        let configuration = live.current
         guard configuration.admin.isEnabled else { return nil }
         let node = AdminView(
-            configuration: configuration, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator,
+            live: live, hub: hub, bridge: bridge, gateway: gateway, authenticator: authenticator,
             operations: operations)
         var quiet = logger
         // The service group tells of its own steps; the node tells what matters itself.

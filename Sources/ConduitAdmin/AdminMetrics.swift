@@ -40,6 +40,7 @@ enum AdminMetrics {
         page.write(MetricName.slowClosed, label: "reason", hub.slowClosed)
         page.write(MetricName.dropped, label: "reason", hub.dropped)
         page.write(MetricName.errors, label: "code", hub.errors)
+        page.write(MetricName.traces, label: "result", ["traced": hub.traced, "refused": hub.tracesRefused])
         page.write(MetricName.limitsExceeded, label: "limit", hub.limits)
         page.write(MetricName.revocations, hub.revocations)
         page.write(MetricName.revocationsDropped, hub.revocationsDropped)
@@ -51,6 +52,10 @@ enum AdminMetrics {
         if let auth = statistics.auth { write(auth, to: &page) }
         write(statistics.door, to: &page)
         if let cluster = statistics.cluster { write(cluster, to: &page) }
+        if let configuration = statistics.configuration {
+            page.write(MetricName.configurationReloads, label: "result", configuration.reloads)
+            page.write(MetricName.configurationReadTime, configuration.reloadedAt)
+        }
         let process = statistics.process
         page.write(MetricName.processCPU, process.cpuSeconds)
         page.write(MetricName.processMemory, process.residentBytes)

@@ -40,6 +40,27 @@ package protocol AdminNode: Sendable {
     func drain(_ node: NodeID, within timeout: Duration?) async -> AdminDrain
     /// Makes the nodes that have too many clients send some to the others; returns when they were told.
     func rebalance() async throws(RequestError) -> AdminRebalance
+    /// Does something inside of the trace that a `traceparent` names, where the node traces.
+    func traced<Result>(by traceparent: String, _ body: () async throws -> Result) async rethrows -> Result
+}
+
+extension AdminNode {
+    package func traced<Result>(by traceparent: String, _ body: () async throws -> Result) async rethrows -> Result {
+        try await body()
+    }
+}
+
+/// What became of the node's settings while it ran.
+package struct AdminSettings: Sendable {
+    /// Changes of the configuration, by result.
+    package var reloads: [String: UInt64]
+    /// When a configuration was last read well, in seconds since 1970.
+    package var reloadedAt: Double
+
+    package init(reloads: [String: UInt64], reloadedAt: Double) {
+        self.reloads = reloads
+        self.reloadedAt = reloadedAt
+    }
 }
 
 /// Whom an operator's message is for.
@@ -92,11 +113,13 @@ package struct AdminStatistics: Sendable {
     /// `nil` when nothing is configured that authenticates.
     package var auth: AuthStatistics?
     package var door: AdminDoor
+    package var configuration: AdminSettings?
 
     package init(
         hub: HubStatistics, cluster: ClusterStatistics? = nil, process: ProcessFigures, auth: AuthStatistics? = nil,
-        door: AdminDoor = AdminDoor()
+        door: AdminDoor = AdminDoor(), configuration: AdminSettings? = nil
     ) {
+        self.configuration = configuration
         self.hub = hub
         self.cluster = cluster
         self.process = process

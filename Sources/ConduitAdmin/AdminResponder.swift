@@ -39,6 +39,11 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         }
     }
 
+    /// What says, on a POST that publishes, which trace it belongs to (W3C Trace Context).
+    private static func traceparent(of request: Request) -> String {
+        request.headers.first { $0.name.canonicalName == "traceparent" }?.value ?? ""
+    }
+
     private func answer(_ request: Request) async throws -> Response {
         let uri = request.head.path ?? "/"
         let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
@@ -92,7 +97,9 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
             return Self.json(AdminJSON.clients(try await node.clients(search, on: nil), of: user))
         case .publish, .broadcast, .send:
             let command = try AdminCommand(await body(request), for: route)
-            let receipt = try await node.publish(command.type, command.payload, to: command.target)
+            let receipt = try await node.traced(by: Self.traceparent(of: request)) {
+                try await node.publish(command.type, command.payload, to: command.target)
+            }
             return Self.json(AdminJSON.receipt(receipt, countName: "delivered_to"))
         case .disconnect:
             let command = try AdminCommand(await body(request), for: route)

@@ -19,6 +19,24 @@ final class AuthCounters: Sendable {
         }
     }
 
+    /// Others than before are asked; what was counted stays.
+    func restarted() {
+        figures.withLock {
+            $0.breaker = nil
+            $0.keySetKeys = nil
+            $0.keySetReadAt = nil
+        }
+    }
+
+    /// Those before go on.
+    func restored(_ before: AuthStatistics) {
+        figures.withLock {
+            $0.breaker = before.breaker
+            $0.keySetKeys = before.keySetKeys
+            $0.keySetReadAt = before.keySetReadAt
+        }
+    }
+
     func breaker(_ state: AuthStatistics.Breaker) { figures.withLock { $0.breaker = state } }
 
     func fetched(_ isGood: Bool) {

@@ -32,25 +32,30 @@ package final class Authenticator: Sendable {
     }
 
     /// Makes one and begins to look after its keys. It must be ``shutdown()``.
+    ///
+    /// - Parameter previous: whose place it takes: its figures go on.
     package static func make(
-        _ configuration: AuthConfiguration, logger: Logger
+        _ configuration: AuthConfiguration, after previous: Authenticator? = nil, logger: Logger
     ) async throws(AuthSetupError) -> Authenticator {
-        try await make(configuration, times: KeyStore.Times(), logger: logger)
+        try await make(configuration, times: KeyStore.Times(), after: previous, logger: logger)
     }
 
     static func make(
-        _ configuration: AuthConfiguration, times: KeyStore.Times, logger: Logger
+        _ configuration: AuthConfiguration, times: KeyStore.Times, after previous: Authenticator? = nil, logger: Logger
     ) async throws(AuthSetupError) -> Authenticator {
-        let counters = AuthCounters()
+        let counters = previous?.counters ?? AuthCounters()
         let web = WebClient(
             caFile: configuration.caFile, connections: max(8, configuration.hook?.concurrency ?? 0),
             connectTimeout: configuration.hook?.timeout ?? times.fetch)
+        let before = counters.snapshot
+        if previous != nil { counters.restarted() }
         var store: KeyStore?
         if configuration.jwt.isConfigured {
             do throws(AuthSetupError) {
                 store = try await KeyStore(
                     configuration.jwt, web: web, times: times, counters: counters, logger: logger)
             } catch {
+                counters.restored(before)
                 await web.shutdown()
                 throw error
             }

@@ -142,7 +142,7 @@ actor KeyStore {
                 content = bytes
                 logger.info(
                     "key set read",
-                    metadata: [LogKey.count: "\(reading.keys.count)", "skipped": "\(reading.skipped)"])
+                    metadata: [LogKey.count: "\(reading.keys.count)", LogKey.skipped: "\(reading.skipped)"])
             }
             if isFailing { logger.notice("the key set can be read again") }
             isFailing = false

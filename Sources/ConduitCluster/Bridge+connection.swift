@@ -132,9 +132,9 @@ extension Bridge {
     }
 
     func subscribeRefused(_ channels: [String], _ error: RedisError) {
-        logger.error(
-            "Redis refuses subscriptions; check the rights of the user",
-            metadata: [LogKey.error: "\(error)", LogKey.count: "\(channels.count)"])
+        limitedLog.log(
+            .error, "Redis refuses subscriptions; check the rights of the user",
+            [LogKey.error: "\(error)", LogKey.count: "\(channels.count)"])
         drop("subscribe_refused", UInt64(channels.count))
         backlog -= channels.count
         for channel in channels {

@@ -47,7 +47,7 @@ extension Bridge {
             guard let self, self.phase != .closed else { return }
             guard case .success(let value) = result else {
                 if case .failure(let error) = result, error.code == .server {
-                    self.logger.error("Redis refuses the lease", metadata: [LogKey.error: "\(error)"])
+                    self.limitedLog.log(.error, "Redis refuses the lease", [LogKey.error: "\(error)"])
                 }
                 return done(nil)
             }
@@ -61,7 +61,7 @@ extension Bridge {
     private func giveWay(to other: LeaseHolder) {
         logger.critical(
             "another running node has this id; this one ends",
-            metadata: [LogKey.node: "\(node)", "host": "\(other.host)", LogKey.address: "\(other.address)"])
+            metadata: [LogKey.node: "\(node)", LogKey.host: "\(other.host)", LogKey.address: "\(other.address)"])
         onConflict?(NodeIDConflict(node: node, host: other.host, address: other.address))
         close(eventLoop.makePromise(of: Void.self))
     }

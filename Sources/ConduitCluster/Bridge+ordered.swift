@@ -26,10 +26,12 @@ extension Bridge {
     }
 
     private func store(_ messages: [OrderedPublish], in room: RoomName) {
-        var empty = NodeEnvelopeWriter()
+        // A traced message goes alone.
+        let trace = messages.count == 1 ? messages.first?.relaySpan?.trace : nil
+        var empty = NodeEnvelopeWriter(isTraced: trace != nil)
         let header = empty.finish(
             kind: .ordered, origin: node, incarnation: incarnation, sequence: 0, startsRun: false,
-            sentAt: WallClock.microseconds)
+            sentAt: WallClock.microseconds, trace: trace)
         let publish = OrderedPublishCall(
             room: room, messages: messages, policy: configuration.rooms[room], word: publishWord, header: header,
             epoch: Self.newEpoch(), known: known(of: room))
@@ -81,7 +83,10 @@ extension Bridge {
     ) {
         orderedPublishes.learned(position, of: publish.room)
         for (message, verdict) in zip(publish.messages, verdicts) {
-            if case .accepted = verdict { counters.orderedPublished += 1 }
+            if case .accepted(let offset) = verdict {
+                counters.orderedPublished += 1
+                message.relaySpan?.end(MessageTracer.Attribute.offset, Int64(clamping: offset))
+            }
             guard let address = message.replyTo, let request = address.request else { continue }
             let isStored = message.isInbox
             let answer =
@@ -101,9 +106,7 @@ extension Bridge {
 
     /// Says something to operators, not more than once in ten seconds.
     func complain(_ text: String, _ room: RoomName, _ error: RedisError) {
-        guard now - orderedComplainedAt >= 10_000 else { return }
-        orderedComplainedAt = now
-        logger.error("\(text)", metadata: [LogKey.room: "\(room)", LogKey.error: "\(error)"])
+        limitedLog.log(.error, text, [LogKey.room: "\(room)", LogKey.error: "\(error)"])
     }
 
     // MARK: Answers

@@ -5,6 +5,7 @@ import ConduitTelemetry
 import ConduitWire
 import Logging
 import NIOCore
+import Tracing
 
 // Ordered rooms, in: what the bus brings, what is missing, what members get.
 extension Bridge {
@@ -50,14 +51,20 @@ extension Bridge {
         }
         if envelope.origin != node { handedOff.append((envelope.sentAt, batch.messages.count)) }
         let mask = interest.shards(of: topic)
+        let trace = trace(of: envelope)
         let outcome = updateOrdered(room) { state in
-            state.received(batch) { self.deliver($0, epoch: $1, to: room, mask) }
+            state.received(batch) {
+                // What comes after a hole has waited for it; only the payload's own message is of its trace.
+                self.deliver($0, epoch: $1, to: room, mask, $0.offset == batch.messages.first?.offset ? trace : nil)
+            }
         }
         if let outcome { note(outcome, in: room) }
     }
 
     /// Gives a message to the members of this node: one frame for all.
-    private func deliver(_ message: OrderedMessage, epoch: String, to room: RoomName, _ mask: UInt64) {
+    private func deliver(
+        _ message: OrderedMessage, epoch: String, to room: RoomName, _ mask: UInt64, _ trace: ServiceContext? = nil
+    ) {
         counters.orderedReceived += 1
         let frame = ServerMessage(json: message.json, offset: message.offset)
         orderedJoins.delivered(frame, offset: message.offset, epoch: epoch, to: room)
@@ -67,7 +74,7 @@ extension Bridge {
             mask &= ~orderedLag.shards(of: room)
         }
         guard mask != 0 else { return }
-        let refused = mask & handOff.all & ~handOff.offer(command(frame, message, room), to: mask)
+        let refused = mask & handOff.all & ~handOff.offer(traced(command(frame, message, room), trace), to: mask)
         if refused != 0 { orderedLag.refused(refused, message, epoch: epoch, in: room) }
     }
 
@@ -86,7 +93,7 @@ extension Bridge {
         counters.healed += outcome.healed
         counters.unrecoverable += outcome.unrecoverable
         if outcome.changedEpoch {
-            logger.notice("an ordered room has a new epoch", metadata: [LogKey.room: "\(room)"])
+            limitedLog.log(.notice, "an ordered room has a new epoch", [LogKey.room: "\(room)"])
         }
         if ordered.takeRecovered(room) { tell(.live, room) }
     }

@@ -64,7 +64,8 @@ extension Bridge {
         guard phase == .live, presence.isComplete(room) else { return }
         let agrees = presence.digest(of: room, on: origin) == digest
         guard care.drift.heard(room, from: origin, agrees: agrees) else { return }
-        logger.info("a roster differs from what its node says; reading it again", metadata: [LogKey.node: "\(origin)"])
+        limitedLog.log(
+            .info, "a roster differs from what its node says; reading it again", [LogKey.node: "\(origin)"])
         care.repaired &+= 1
         requestSnapshot(room)
         // Perhaps it is Redis that is wrong.
@@ -169,7 +170,8 @@ extension Bridge {
         guard !set.isEmpty || !remove.isEmpty else { return }
         inspection.isClean = false
         care.repaired &+= UInt64(set.count + remove.count)
-        logger.info("members of this node were wrong in Redis", metadata: [LogKey.count: "\(set.count + remove.count)"])
+        limitedLog.log(
+            .info, "members of this node were wrong in Redis", [LogKey.count: "\(set.count + remove.count)"])
         var rest = set[...]
         while !rest.isEmpty {
             let some = Array(rest.prefix(Self.slice))
@@ -210,7 +212,7 @@ extension Bridge {
     /// Members of a node whose name nobody strikes off: in the roster here, and in Redis then.
     private func lookForStrangers(in room: RoomName) {
         for other in presence.nodes(of: room) where isStranger(other) && isGhost(other) {
-            logger.info("members of a node that nobody knows are removed", metadata: [LogKey.node: "\(other)"])
+            limitedLog.log(.info, "members of a node that nobody knows are removed", [LogKey.node: "\(other)"])
             for change in presence.merge(.nodeGone(other), into: room) { note(change, in: room) }
             inspectSoon(room)
         }

@@ -36,7 +36,7 @@ extension Bridge {
                 self.counters.redisRoundTrip.record(microseconds: micros)
                 self.heartbeatAnswered(value)
             case .failure(let error) where error.code == .server:
-                self.logger.error("Redis refuses the heartbeat", metadata: [LogKey.error: "\(error)"])
+                self.limitedLog.log(.error, "Redis refuses the heartbeat", [LogKey.error: "\(error)"])
             case .failure: break
             }
         }

@@ -10,10 +10,11 @@ import NIOCore
 extension Bridge {
     /// Adds a message for other nodes to the last PUBLISH, or begins one.
     func relay(
-        _ topic: BusTopic, _ kind: NodeEnvelope.Kind, request: UInt64 = 0, _ write: (inout NodeEnvelopeWriter) -> Void
+        _ topic: BusTopic, _ kind: NodeEnvelope.Kind, request: UInt64 = 0, span: RelaySpan? = nil,
+        _ write: (inout NodeEnvelopeWriter) -> Void
     ) {
         guard commands != nil, phase != .closed else { return }
-        outbox.collected.add(topic, kind, request: request, sentAt: WallClock.microseconds, write)
+        outbox.collected.add(topic, kind, request: request, span: span, sentAt: WallClock.microseconds, write)
         turnMessages += 1
     }
 
@@ -39,14 +40,14 @@ extension Bridge {
             let (first, startsRun) = source.take(batch.topic, count: UInt64(messages))
             let payload = batch.writer.finish(
                 kind: batch.kind, origin: node, incarnation: incarnation, sequence: first, startsRun: startsRun,
-                sentAt: batch.sentAt)
+                sentAt: batch.sentAt, trace: batch.span?.trace)
             let number = recent.append(
                 .init(
                     topic: batch.topic, first: first, count: messages, startsRun: startsRun, payload: payload,
                     time: millis))
             outbox.append(
                 channel: channels.name(of: batch.topic), payload: payload, messages: messages,
-                requests: batch.requests, number: number, now: millis)
+                requests: batch.requests, number: number, span: batch.span, now: millis)
         }
         // Only for its room: the array is used again.
         swap(&collected, &outbox.collected)
@@ -84,6 +85,7 @@ extension Bridge {
             guard let entry = outbox.answered() else { return }
             counters.relayPublished += UInt64(entry.messages)
             let receivers = Int(clamping: value.integer ?? 0)
+            entry.span?.end(MessageTracer.Attribute.receivers, Int64(receivers))
             counters.relayExpected &+= UInt64(entry.messages) &* UInt64(max(0, receivers))
             if !entry.requests.isEmpty {
                 for request in entry.requests {
@@ -191,10 +193,7 @@ extension Bridge {
     /// Own messages come back where this node listens too. Its members have had them.
     private func receivedOwn(_ topic: BusTopic, _ envelope: NodeEnvelope) {
         guard envelope.incarnation == incarnation else {
-            // Another process goes by our name; say so once in a while, not per message.
-            if dropped["foreign_incarnation", default: 0] % 1_000 == 0 {
-                logger.error("another process uses this node's id", metadata: [LogKey.node: "\(node)"])
-            }
+            limitedLog.log(.error, "another process uses this node's id", [LogKey.node: "\(node)"])
             return drop("foreign_incarnation")
         }
         switch envelope.kind {
@@ -219,16 +218,17 @@ extension Bridge {
     /// `mask`: the shards with a member, where the topic is a room.
     private func receivedBroadcast(_ topic: BusTopic, _ envelope: NodeEnvelope, _ mask: UInt64) {
         var received: UInt64 = 0
+        let trace = trace(of: envelope)
         switch topic {
         case .room(let room):
             for json in envelope.entries where isEnvelope(json) {
                 received += 1
-                if mask != 0 { handOff.add(.room(room, ServerMessage(json: json)), to: mask) }
+                if mask != 0 { handOff.add(traced(.room(room, ServerMessage(json: json)), trace), to: mask) }
             }
         case .everyone:
             for json in envelope.entries where isEnvelope(json) {
                 received += 1
-                handOff.add(.all(ServerMessage(json: json)), to: handOff.all)
+                handOff.add(traced(.all(ServerMessage(json: json)), trace), to: handOff.all)
             }
         case .user, .control, .node: return drop(RelayDrop.badChannel)
         }

@@ -127,7 +127,7 @@ extension Bridge {
                 if tellsNew { self.tell(Self.new(of: some, value)[...]) }
                 self.store(revocations.dropFirst(Self.batch), tellsNew: tellsNew, done)
             case .failure(let error) where error.code == .server:
-                self.logger.error("Redis refuses a revocation", metadata: [LogKey.error: "\(error)"])
+                self.limitedLog.log(.error, "Redis refuses a revocation", [LogKey.error: "\(error)"])
                 done(.refused)
             case .failure: done(.lost(Array(revocations)))
             }
@@ -167,7 +167,7 @@ extension Bridge {
                 let next = reply[0].string, let found = reply[1].array
             else {
                 if case .failure(let error) = result, error.code == .server {
-                    self.logger.error("Redis doesn't show revocations", metadata: [LogKey.error: "\(error)"])
+                    self.limitedLog.log(.error, "Redis doesn't show revocations", [LogKey.error: "\(error)"])
                 }
                 self.revocationScan = nil
                 self.revocationsReadAt = self.now - Self.readInterval + Self.retryInterval

@@ -3,11 +3,14 @@ import ConduitHub
 import ConduitTelemetry
 import ConduitWire
 import NIOCore
+import Tracing
 
 // Messages to users and single clients, and the counts that come back.
 extension Bridge {
     /// A shard has delivered to its own clients and tells the rest of the cluster.
-    func relaySend(_ target: SendTarget, _ message: ServerMessage, _ pending: PendingSend?) {
+    func relaySend(
+        _ target: SendTarget, _ message: ServerMessage, _ pending: PendingSend?, in context: ServiceContext? = nil
+    ) {
         var topic: BusTopic?
         var client: ClientID?
         switch target {
@@ -31,11 +34,12 @@ extension Bridge {
         }
         guard let topic else { return }
         let entry = NodeSend(request: request, client: client, json: message.json)
-        relay(topic, .send, request: request) { writer in writer.append { entry.write(to: &$0) } }
+        relay(topic, .send, request: request, span: context.flatMap { relaySpan(in: $0) }) { writer in writer.append { entry.write(to: &$0) } }
     }
 
     /// Another node sends to a user or client that may be here.
     func receivedSends(_ topic: BusTopic, _ envelope: NodeEnvelope) {
+        let trace = trace(of: envelope)
         for entry in envelope.entries {
             guard let send = NodeSend(entry) else {
                 drop(RelayDrop.badEntry)
@@ -60,7 +64,8 @@ extension Bridge {
                 let number = sends.nextNumber()
                 token = DeliveryToken(origin: -1, number: number)
             }
-            let reached = mask == 0 ? 0 : handOff.add(.send(target, ServerMessage(json: send.json), token), to: mask)
+            let command = traced(.send(target, ServerMessage(json: send.json), token), trace)
+            let reached = mask == 0 ? 0 : handOff.add(command, to: mask)
             guard let token else { continue }
             let finished = sends.begin(
                 token.number, token: token, waiting: .node(envelope.origin, request: send.request), delivered: 0,

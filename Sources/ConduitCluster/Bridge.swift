@@ -32,10 +32,15 @@ final class Bridge {
 
     let node: NodeID
     let incarnation: UInt64
-    let configuration: ClusterConfiguration
+    /// Policies of rooms may change while it runs; everything else stays.
+    private(set) var configuration: ClusterConfiguration
     let keys: ClusterKeys
     let eventLoop: any EventLoop
     let logger: Logger
+    /// Lines that other nodes, clients or a Redis that refuses can cause again and again.
+    let limitedLog: LimitedLogger
+    /// What writes the spans of messages; `nil` where nobody traces.
+    let tracer: MessageTracer?
     let sink: any ShardSink
     let status: StatusCell
     let owedEvents: OwedEvents
@@ -104,7 +109,6 @@ final class Bridge {
     var orderedToCheck: [RoomName] = []
     var orderedCheckedAt: Int64 = 0
     var orderedTouchedAt: Int64 = 0
-    var orderedComplainedAt: Int64 = -10_000
     /// Histories that are being read.
     var histories = 0
 
@@ -197,7 +201,8 @@ final class Bridge {
 
     init(
         node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, sink: any ShardSink,
-        status: StatusCell, owedEvents: OwedEvents, sends: SharedSends = SharedSends(), logger: Logger
+        status: StatusCell, owedEvents: OwedEvents, sends: SharedSends = SharedSends(),
+        tracer: MessageTracer? = nil, logger: Logger
     ) {
         self.node = node
         self.incarnation = UInt64(clamping: WallClock.microseconds)
@@ -212,6 +217,8 @@ final class Bridge {
         self.owedEvents = owedEvents
         self.sharedSends = sends
         self.logger = logger
+        self.limitedLog = LimitedLogger(logger)
+        self.tracer = tracer
         self.phase = configuration.redis == nil ? .alone : .offline
         self.interest = InterestTable(lingerMilliseconds: configuration.lingerMilliseconds)
         self.handOff = HandOff(shards: sink.shardCount, compressesFrom: sink.compressesFrom)
@@ -254,6 +261,13 @@ final class Bridge {
         case .asserting, .greeting, .live: true
         case .alone, .offline, .subscribing, .closed: false
         }
+    }
+
+    /// Other policies of rooms from now on, and how much a client that comes back is given at once.
+    func reload(rooms: RoomPolicies, replayBytes: Int) {
+        configuration.rooms = rooms
+        configuration.replayBytes = replayBytes
+        orderedJoins.byteLimit = replayBytes
     }
 
     // MARK: Life
@@ -346,6 +360,7 @@ final class Bridge {
                 if !isFollowed, interest.isConfirmed(.room(room)) { requestSnapshot(room) }
             case .joinAbandoned(let room): joinAbandoned(room, shard: shard)
             case .historyQuery(let query): answer(query)
+            case .traced(let context, let event): take(event, in: context, fromShard: shard)
             }
         }
         needsFlush()

@@ -26,9 +26,14 @@ package final class BridgeRef: HubRelay {
     private let owed = OwedEvents()
     private let conflicts = Mutex(Conflicts())
     private let orders = Mutex<(@Sendable (NodeOrder) -> Void)?>(nil)
+    private let tracer: MessageTracer?
     private let logger: Logger
 
-    package init(node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, logger: Logger) {
+    package init(
+        node: NodeID, configuration: ClusterConfiguration, eventLoop: any EventLoop, tracer: MessageTracer? = nil,
+        logger: Logger
+    ) {
+        self.tracer = tracer
         self.node = node
         self.configuration = configuration
         self.choice = configuration.choice
@@ -47,12 +52,13 @@ package final class BridgeRef: HubRelay {
             let servers = configuration.servers
             let made = cells.indices.map { index in
                 var logger = logger
-                if servers.count > 1 { logger[metadataKey: "server"] = "\(index)" }
+                if servers.count > 1 { logger[metadataKey: LogKey.server] = "\(index)" }
                 return Bridge(
                     node: node, configuration: configuration.only(servers.isEmpty ? nil : servers[index]),
                     eventLoop: eventLoop, sink: sink, status: cells[index],
                     // What was dropped on the way to the bridges is counted once.
-                    owedEvents: index == 0 ? owed : OwedEvents(), sends: sends, logger: logger)
+                    owedEvents: index == 0 ? owed : OwedEvents(), sends: sends,
+                    tracer: tracer, logger: logger)
             }
             bridges.value = made
             for (index, bridge) in made.enumerated() {
@@ -153,6 +159,11 @@ package final class BridgeRef: HubRelay {
             bridges.value?[choice.index(of: room)].presence.members(of: room) ?? []
         }
         return ((try? await asked.get()) ?? []).sorted { $0.client.rawValue < $1.client.rawValue }
+    }
+
+    /// Other policies of rooms from now on.
+    package func reload(rooms: RoomPolicies, replayBytes: Int) {
+        for index in cells.indices { withBridge(index) { $0.reload(rooms: rooms, replayBytes: replayBytes) } }
     }
 
     /// Says to the other nodes and to operators what this node is about to do.

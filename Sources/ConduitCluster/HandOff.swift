@@ -84,6 +84,7 @@ struct HandOff {
     /// The bytes of a command's message, and whether somebody waits for it.
     private static func weigh(_ command: ShardCommand) -> (bytes: Int, isOwed: Bool) {
         switch command {
+        case .traced(_, let command): weigh(command)
         case .room(_, let message), .roomExcept(_, let message, _), .observers(_, let message), .all(let message),
             .send(_, let message, _):
             (message.byteCount, false)

@@ -54,7 +54,8 @@ struct OrderedJoins {
         var isCut = false
     }
 
-    private let byteLimit: Int
+    /// Of one client's replay.
+    var byteLimit: Int
     /// Messages of fewer bytes are compressed for nobody.
     private let compressesFrom: Int
     private var waiting: [RoomName: [Waiting]] = [:]

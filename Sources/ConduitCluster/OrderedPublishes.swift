@@ -64,9 +64,12 @@ struct OrderedPublishes {
         var batch: [OrderedPublish] = []
         var size = 0
         while let message = queue.waiting.first, batch.count < Self.batchLimit, size < Self.batchBytes {
+            // A payload of the bus carries one trace: a traced message goes alone.
+            if message.relaySpan != nil, !batch.isEmpty { break }
             queue.waiting.removeFirst()
             size += Self.weight(message)
             batch.append(message)
+            if message.relaySpan != nil { break }
         }
         queue.isUnderWay = true
         queues[room] = queue

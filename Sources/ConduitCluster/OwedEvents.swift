@@ -37,6 +37,7 @@ final class OwedEvents: Sendable {
 
     private func lighten(_ event: HubEvent) -> HubEvent? {
         switch event {
+        case .traced(_, let event): return lighten(event)
         case .broadcast, .broadcastAll:
             drops.add(1, ordering: .relaxed)
             return nil
@@ -56,16 +57,19 @@ final class OwedEvents: Sendable {
     }
 
     private static func weight(of events: [HubEvent]) -> Int {
-        events.reduce(0) { sum, event in
-            switch event {
-            case .broadcast(_, let message), .broadcastAll(let message), .send(_, let message, _):
-                sum + eventBytes + message.byteCount
-            case .publishOrdered(let publish): sum + eventBytes + publish.json.readableBytes
-            case .joined(_, let member), .admitted(_, let member): sum + eventBytes + member.info.count
-            case .connected, .disconnected, .left, .sentAway, .delivered, .presenceQuery, .joinOrdered,
-                .joinAbandoned, .historyQuery:
-                sum + eventBytes
-            }
+        events.reduce(0) { $0 + weight(of: $1) }
+    }
+
+    private static func weight(of event: HubEvent) -> Int {
+        switch event {
+        case .traced(_, let event): eventBytes + weight(of: event)
+        case .broadcast(_, let message), .broadcastAll(let message), .send(_, let message, _):
+            eventBytes + message.byteCount
+        case .publishOrdered(let publish): eventBytes + publish.json.readableBytes
+        case .joined(_, let member), .admitted(_, let member): eventBytes + member.info.count
+        case .connected, .disconnected, .left, .sentAway, .delivered, .presenceQuery, .joinOrdered, .joinAbandoned,
+            .historyQuery:
+            eventBytes
         }
     }
 }

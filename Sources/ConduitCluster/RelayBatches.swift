@@ -1,4 +1,5 @@
 import ConduitCore
+import ConduitHub
 import ConduitWire
 import NIOCore
 
@@ -13,7 +14,9 @@ struct RelayBatches {
         let kind: NodeEnvelope.Kind
         /// When its first message came, in microseconds since 1970.
         let sentAt: Int64
-        var writer = NodeEnvelopeWriter()
+        var writer: NodeEnvelopeWriter
+        /// The span of its one message, where somebody traces that.
+        let span: RelaySpan?
         var requests: [UInt64] = []
     }
 
@@ -31,14 +34,15 @@ struct RelayBatches {
 
     /// Adds a message to the last PUBLISH, or begins one.
     mutating func add(
-        _ topic: BusTopic, _ kind: NodeEnvelope.Kind, request: UInt64, sentAt: @autoclosure () -> Int64,
-        _ write: (inout NodeEnvelopeWriter) -> Void
+        _ topic: BusTopic, _ kind: NodeEnvelope.Kind, request: UInt64, span: RelaySpan? = nil,
+        sentAt: @autoclosure () -> Int64, _ write: (inout NodeEnvelopeWriter) -> Void
     ) {
         let last = batches.count - 1
         if last < 0 || batches[last].kind != kind || batches[last].writer.byteCount >= Self.batchBytes
-            || batches[last].topic != topic
+            || batches[last].topic != topic || span != nil || batches[last].span != nil
         {
-            batches.append(Batch(topic: topic, kind: kind, sentAt: sentAt()))
+            let writer = NodeEnvelopeWriter(isTraced: span?.trace != nil)
+            batches.append(Batch(topic: topic, kind: kind, sentAt: sentAt(), writer: writer, span: span))
         }
         let index = batches.count - 1
         let before = batches[index].writer.byteCount

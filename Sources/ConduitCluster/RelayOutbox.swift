@@ -1,3 +1,4 @@
+import ConduitHub
 import NIOCore
 
 /// Messages for other nodes, from the turn in which they were sent until Redis has answered their PUBLISH.
@@ -17,6 +18,8 @@ struct RelayOutbox {
         let time: Int64
         /// Its number in ``RecentMessages``.
         let number: UInt64
+        /// The span of its one message, where somebody traces that.
+        let span: RelaySpan?
 
         var bytes: Int { payload.readableBytes + channel.readableBytes }
     }
@@ -62,10 +65,12 @@ struct RelayOutbox {
 
     /// Adds a PUBLISH. When it doesn't fit, the oldest ones that wait give way, and if that isn't enough, the new one.
     mutating func append(
-        channel: ByteBuffer, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], number: UInt64 = 0, now: Int64
+        channel: ByteBuffer, payload: ByteBuffer, messages: Int, requests: [UInt64] = [], number: UInt64 = 0,
+        span: RelaySpan? = nil, now: Int64
     ) {
         let entry = Entry(
-            channel: channel, payload: payload, messages: messages, requests: requests, time: now, number: number)
+            channel: channel, payload: payload, messages: messages, requests: requests, time: now, number: number,
+            span: span)
         while publishBytes + entry.bytes > byteLimit, let old = waiting.popFirst() {
             publishBytes -= old.bytes
             self.messages -= old.messages

@@ -51,6 +51,7 @@ package struct ServerChoice: Sendable, Hashable {
     /// The server that an event of a shard concerns.
     func index(of event: HubEvent) -> Int {
         switch event {
+        case .traced(_, let event): index(of: event)
         case .connected(_, let user), .disconnected(_, let user, _): user.map { index(of: $0) } ?? Self.common
         case .joined(let room, _), .left(let room, _, _), .sentAway(let room, _), .broadcast(let room, _),
             .admitted(let room, _), .joinAbandoned(let room):

@@ -12,6 +12,10 @@ struct CheckConfigCommand: ParsableCommand {
     func run() throws {
         let configuration = try node.load()
         print("The configuration is in order.")
+        let set = configuration.settingsThatNeedRestart
+        if !set.isEmpty {
+            print("Set and not taken over by a running node (SIGHUP): " + set.joined(separator: ", "))
+        }
         if !configuration.auth.isConfigured { CommandExit.say("conduit: warning: \(configuration.openNotice)") }
         if let notice = configuration.endlessTokensNotice { CommandExit.say("conduit: warning: \(notice)") }
     }

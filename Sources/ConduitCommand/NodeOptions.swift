@@ -54,6 +54,11 @@ struct NodeOptions: ParsableArguments {
         return others + named
     }
 
+    /// The settings as flags, environment and file say them now.
+    func read() throws(ConfigurationError) -> NodeConfiguration {
+        try NodeConfiguration.load(overrides: overrides, file: config)
+    }
+
     /// The settings, or exit code 78 and a line for each problem.
     func load() throws -> NodeConfiguration { try Self.load(overrides: overrides, file: config) }
 

@@ -15,7 +15,7 @@ struct ServeCommand: AsyncParsableCommand {
         abstract: "Run a node (what happens without a verb, too).",
         discussion: """
             SIGTERM or SIGINT sends the clients to the other nodes and then ends; a second one ends at once. SIGHUP reads \
-            the certificate again. Without a Redis URL the node runs alone.
+            the configuration and the certificate again. Without a Redis URL the node runs alone.
             """)
 
     @OptionGroup var options: NodeOptions
@@ -48,8 +48,8 @@ struct ServeCommand: AsyncParsableCommand {
             var isStopping = false
             for await signal in signals {
                 if signal == .sighup {
-                    // What is wrong with it, and that there is a new one, is logged there.
-                    if (try? await node.reloadCertificates()) == false { logger.info("no new certificate") }
+                    // What has changed and what is wrong is logged there.
+                    _ = try? await node.reload { [options] in try options.read() }
                     continue
                 }
                 guard !isStopping else {
@@ -74,7 +74,7 @@ struct ServeCommand: AsyncParsableCommand {
     /// What an operator wants to know first: where to connect, who may, and which cluster this is.
     private func announce(_ node: ConduitNode, _ logger: Logger) {
         logger.info(
-            "serving", metadata: [LogKey.address: "\(node.url)", "version": "\(ConduitVersion.current)"])
+            "serving", metadata: [LogKey.address: "\(node.url)", LogKey.version: "\(ConduitVersion.current)"])
         if let port = node.adminPort {
             let host = node.configuration.admin.host
             logger.info(
@@ -86,16 +86,16 @@ struct ServeCommand: AsyncParsableCommand {
             logger.info(
                 "authentication",
                 metadata: [
-                    "tokens": "\(auth.jwt.isConfigured)", "anonymous": "\(auth.allowsAnonymous)",
-                    "hook": "\(auth.hook.map { $0.asks.map(\.rawValue).sorted().joined(separator: ",") } ?? "none")",
+                    LogKey.tokens: "\(auth.jwt.isConfigured)", LogKey.anonymous: "\(auth.allowsAnonymous)",
+                    LogKey.hook: "\(auth.hook.map { $0.asks.map(\.rawValue).sorted().joined(separator: ",") } ?? "none")",
                 ])
         }
         if let redis = node.configuration.cluster.redis {
             logger.info(
                 "cluster",
                 metadata: [
-                    "redis": "\(redis)", "prefix": "\(node.configuration.cluster.prefix)",
-                    "readiness": "\(node.readiness)",
+                    LogKey.redis: "\(redis)", LogKey.prefix: "\(node.configuration.cluster.prefix)",
+                    LogKey.readiness: "\(node.readiness)",
                 ])
         } else {
             logger.info("running alone: redis.url is not set")

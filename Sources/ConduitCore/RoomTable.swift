@@ -27,7 +27,7 @@ public struct RoomTable: Sendable {
 
     private struct Room {
         let name: RoomName
-        let policy: RoomPolicy
+        var policy: RoomPolicy
         let createdAt: Int64
         var members: ContiguousArray<Entry> = []
         var observers = 0
@@ -40,9 +40,9 @@ public struct RoomTable: Sendable {
         var position: Int32
     }
 
-    private let roomsPerClient: Int
-    private let membersPerRoom: Int
-    private let policies: RoomPolicies
+    private var roomsPerClient: Int
+    private var membersPerRoom: Int
+    private var policies: RoomPolicies
     private var index: [RoomName: Int32] = [:]
     private var rooms: ContiguousArray<Room?> = []
     private var freeRooms: ContiguousArray<Int32> = []
@@ -61,6 +61,15 @@ public struct RoomTable: Sendable {
         self.membersPerRoom = membersPerRoom
         self.policies = policies
         self.traffic = RoomTraffic(RoomNamespaces(policies))
+    }
+
+    /// Other bounds and policies from now on, for rooms that exist too. Nobody has to leave a room for them.
+    public mutating func reload(roomsPerClient: Int, membersPerRoom: Int, policies: RoomPolicies) {
+        self.roomsPerClient = roomsPerClient
+        self.membersPerRoom = membersPerRoom
+        guard policies != self.policies else { return }
+        self.policies = policies
+        for (name, number) in index { rooms[Int(number)]?.policy = policies[name] }
     }
 
     /// Rooms that exist.

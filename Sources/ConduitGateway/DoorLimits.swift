@@ -24,29 +24,60 @@ enum DoorLimit: Int, Sendable, CaseIterable {
 
 /// The limits that all loops keep together. Asked once a handshake, told once at a connection's end.
 final class DoorLimits: Sendable {
-    private let connections: Int
-    private let perAddress: Int
-    private let perUser: Int
+    /// What may change while the node runs.
+    private struct Settings {
+        var connections = 0
+        var perAddress = 0
+        var perUser = 0
+        var perSecond = 0
+        var addressPerSecond = 0
+        var rate: TokenBucket?
+        var addressRates: RateTable?
+
+        mutating func take(_ new: GatewayConfiguration) {
+            connections = new.connections
+            perAddress = new.connectionsPerAddress
+            perUser = new.connectionsPerUser
+            if perSecond != new.handshakesPerSecond {
+                perSecond = new.handshakesPerSecond
+                rate = perSecond > 0 ? TokenBucket(perSecond: perSecond, burst: perSecond, now: DoorLimits.now) : nil
+            }
+            if addressPerSecond != new.handshakesPerSecondPerAddress {
+                addressPerSecond = new.handshakesPerSecondPerAddress
+                addressRates = addressPerSecond > 0 ? RateTable(perSecond: addressPerSecond) : nil
+            }
+        }
+    }
+
     private let counters: GatewayCounters
-    private let rate: NIOLockedValueBox<TokenBucket>?
-    private let addressRates: RateTable?
+    /// Taken once a handshake.
+    private let settings: NIOLockedValueBox<Settings>
     let addresses = PlaceTable<IPAddress>()
     let users = PlaceTable<UserID>()
 
+    /// Whether anything is counted by address: without, nobody needs to know it.
+    var needsAddress: Bool { settings.withLockedValue { $0.perAddress > 0 || $0.addressRates != nil } }
+
     init(_ configuration: GatewayConfiguration, counters: GatewayCounters) {
         self.counters = counters
-        connections = configuration.connections
-        perAddress = configuration.connectionsPerAddress
-        perUser = configuration.connectionsPerUser
-        let perSecond = configuration.handshakesPerSecond
-        rate =
-            perSecond > 0
-            ? NIOLockedValueBox(TokenBucket(perSecond: perSecond, burst: perSecond, now: Self.now)) : nil
-        let addressPerSecond = configuration.handshakesPerSecondPerAddress
-        addressRates = addressPerSecond > 0 ? RateTable(perSecond: addressPerSecond) : nil
+        var settings = Settings()
+        settings.take(configuration)
+        self.settings = NIOLockedValueBox(settings)
     }
 
-    private static var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+    /// Other limits for who comes from now on. Nobody who is here has to go, and where a limit by address or user begins to
+    /// hold, those who are here are not counted.
+    func reload(_ configuration: GatewayConfiguration) { settings.withLockedValue { $0.take(configuration) } }
+
+    /// Most upgraded connections; 0 for no limit.
+    var connections: Int { settings.withLockedValue { $0.connections } }
+
+    /// The address whose place ``enter(_:)`` takes; to be given to ``leave(_:)`` and ``observer(address:user:)``.
+    func counted(_ address: IPAddress?) -> IPAddress? {
+        settings.withLockedValue { $0.perAddress > 0 } ? address : nil
+    }
+
+    fileprivate static var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
     /// Takes the places of a connection that is to be upgraded, or says why there are none.
     ///
@@ -54,11 +85,14 @@ final class DoorLimits: Sendable {
     func enter(_ address: IPAddress?) -> Refusal? {
         let now = Self.now
         let key = address?.subscriber
+        let (connections, perAddress, addressRates) = settings.withLockedValue {
+            ($0.connections, $0.perAddress, $0.addressRates)
+        }
         if let key, let wait = addressRates?.take(key, now: now) {
             counters.count(.handshakesPerSecondPerAddress)
             return Refusal(.tooManyRequests, "too many handshakes from this address", Self.retryAfter(wait))
         }
-        if let rate, let wait = Self.take(rate, now) {
+        if let wait = takeRate(now) {
             counters.count(.handshakesPerSecond)
             // Not all at the same time again.
             return Refusal(
@@ -76,22 +110,26 @@ final class DoorLimits: Sendable {
         return nil
     }
 
-    private static func take(_ rate: NIOLockedValueBox<TokenBucket>, _ now: Int64) -> Int64? {
-        rate.withLockedValue { bucket in bucket.take(now: now) ? nil : bucket.wait(now: now) }
+    private func takeRate(_ now: Int64) -> Int64? {
+        settings.withLockedValue { settings in
+            guard settings.rate?.take(now: now) == false else { return nil }
+            return settings.rate?.wait(now: now)
+        }
     }
 
     private static func retryAfter(_ milliseconds: Int64) -> [(String, String)] {
         [("Retry-After", String(max(1, (milliseconds + 999) / 1_000)))]
     }
 
-    /// The places that ``enter(_:)`` has taken are free again.
+    /// The places that ``enter(_:)`` has taken are free again; `address`: as ``counted(_:)`` said then.
     func leave(_ address: IPAddress?) {
         counters.returnPlace()
-        if perAddress > 0, let key = address?.subscriber { addresses.giveBack(key) }
+        if let key = address?.subscriber { addresses.giveBack(key) }
     }
 
     /// Takes a place of its user for a client that is known now; `false` when there is none.
     func enter(_ user: UserID?) -> Bool {
+        let perUser = settings.withLockedValue { $0.perUser }
         guard perUser > 0, let user else { return true }
         guard users.take(user, limit: perUser) else {
             counters.count(.connectionsPerUser)
@@ -102,8 +140,8 @@ final class DoorLimits: Sendable {
 
     /// Who is told when the connection ends: one for all where nothing is counted by address or user.
     func observer(address: IPAddress?, user: UserID?) -> any ConnectionObserver {
-        let address = perAddress > 0 ? address?.subscriber : nil
-        let user = perUser > 0 ? user : nil
+        let address = address?.subscriber
+        let user = settings.withLockedValue { $0.perUser } > 0 ? user : nil
         return address == nil && user == nil ? counters : CountedConnection(limits: self, address: address, user: user)
     }
 
@@ -114,10 +152,10 @@ final class DoorLimits: Sendable {
     }
 
     /// Forgets addresses that count for nothing any more.
-    func sweep() { addressRates?.sweep(now: Self.now) }
+    func sweep() { settings.withLockedValue { $0.addressRates }?.sweep(now: Self.now) }
 
     /// Addresses whose handshakes are remembered.
-    var rememberedAddresses: Int { addressRates?.count ?? 0 }
+    var rememberedAddresses: Int { settings.withLockedValue { $0.addressRates }?.count ?? 0 }
 }
 
 /// A connection that has places by address or user.

@@ -27,7 +27,7 @@ final class EchoHandler: ChannelInboundHandler {
     private let loop: GatewayLoop
     private let deflate: DeflateParameters?
     private let observer: any ConnectionObserver
-    private var limits: HubConfiguration { loop.shared.clientLimits }
+    private var limits: HubConfiguration { loop.clientLimits }
     private var parser: WebSocketFrameParser
     private var state = State.open
     private var context: ChannelHandlerContext?
@@ -46,7 +46,7 @@ final class EchoHandler: ChannelInboundHandler {
         self.loop = loop
         self.deflate = accepted.deflate
         self.observer = accepted.observer
-        let limits = loop.shared.clientLimits
+        let limits = loop.clientLimits
         self.parser = WebSocketFrameParser(
             maximumMessageBytes: limits.messageBytes, maximumFrames: limits.framesPerMessage,
             deflates: accepted.deflate != nil)

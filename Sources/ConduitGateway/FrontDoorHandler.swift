@@ -40,6 +40,8 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     var announced: ProxyHeader.Party?
     /// The client's address, once its request is read. Its places are counted by this.
     private var client: IPAddress?
+    /// The address whose place it has taken.
+    private var place: IPAddress?
     private let isBehindTLS: Bool
     /// Whether anything has come that isn't TLS's own.
     private var hasBeenHeard = false
@@ -91,7 +93,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func read(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
-        let configuration = shared.configuration
+        let configuration = loop.configuration
         switch reader.next(bytes, maxBytes: configuration.maxHeaderBytes, maxFields: configuration.maxHeaderFields) {
         case .incomplete:
             break
@@ -133,7 +135,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .authenticating(_, let task):
             task?.cancel()
             shared.counters.count(.aborted)
-            shared.limits.leave(client)
+            shared.limits.leave(place)
         case .answered(let timer):
             timer.cancel()
         case .upgraded, .closed:
@@ -154,7 +156,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             answer(Refusal(.requestTimeout, "the request took too long").answer, withBody: true, context)
         case .authenticating(_, let task):
             task?.cancel()
-            shared.limits.leave(client)
+            shared.limits.leave(place)
             refuse(Refusal(.serviceUnavailable, "authentication took too long", [("Retry-After", "1")]), context)
         case .answered, .upgraded, .closed:
             break
@@ -177,7 +179,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .reading: break
         case .authenticating(_, let task):
             task?.cancel()
-            shared.limits.leave(client)
+            shared.limits.leave(place)
         case .answered, .upgraded, .closed: return
         }
         loop.deadlines.remove(self)
@@ -202,7 +204,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func finish(_ head: RequestHead, _ context: ChannelHandlerContext) {
         client = address(head, context)
-        let decision = shared.frontDoor.decide(head, readiness: shared.readiness()) { client?.description }
+        let decision = loop.frontDoor.decide(head, readiness: shared.readiness()) { client?.description }
         switch decision {
         case .page(let page):
             shared.counters.count(.page)
@@ -211,13 +213,15 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             if refusal.isOverload { shared.counters.count(shared.memory.isOver ? .memory : .connections) }
             refuse(refusal, withBody: head.method != .head, context)
         case .upgrade(let handshake, let request):
+            let counted = shared.limits.counted(client)
             if let refusal = shared.limits.enter(client) { return refuse(refusal, context) }
+            place = counted
             // An echo tells nobody anything that they didn't say themselves.
             guard let authenticate = shared.authenticate, !handshake.isEcho else {
                 upgrade(handshake, .anonymous, context)
                 return
             }
-            let shown = shared.frontDoor.request(
+            let shown = loop.frontDoor.request(
                 head, remoteAddress: request?.remoteAddress ?? client?.description,
                 clientCertificate: certificate(context))
             ask(authenticate, handshake, shown, context)
@@ -234,12 +238,12 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .proxy, nil: peer = context.channel.remoteAddress.flatMap(IPAddress.init)
         }
         guard let peer else { return nil }
-        return ForwardedAddress.client(of: head, peer: peer, trusted: shared.configuration.trustedProxies)
+        return ForwardedAddress.client(of: head, peer: peer, trusted: loop.configuration.trustedProxies)
     }
 
     /// Whom the certificate names that the client has shown.
     private func certificate(_ context: ChannelHandlerContext) -> ClientCertificate? {
-        guard let tls = shared.configuration.tls, tls.clientCertificates != .none else { return nil }
+        guard let tls = loop.configuration.tls, tls.clientCertificates != .none else { return nil }
         let certificate = try? context.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self).peerCertificate
         return certificate.flatMap { try? $0.toDERBytes() }.flatMap(ClientCertificate.init(der:))
     }
@@ -300,10 +304,10 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
         case .failure(let error as AuthenticationError):
             refuseToken(error, context)
         case .failure(let error):
-            shared.logger.warning("authentication failed to answer", metadata: [LogKey.error: "\(error)"])
+            shared.limitedLog.log(.warning, "authentication failed to answer", [LogKey.error: "\(error)"])
             refuse(Refusal(.serviceUnavailable, "authentication is unavailable", [("Retry-After", "1")]), context)
         }
-        shared.limits.leave(client)
+        shared.limits.leave(place)
     }
 
     private func refuseToken(_ error: AuthenticationError, _ context: ChannelHandlerContext) {
@@ -323,14 +327,14 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// the turn at the earliest, so nothing overtakes the answer.
     private func upgrade(_ handshake: Handshake, _ identity: Identity, _ context: ChannelHandlerContext) {
         guard shared.limits.enter(identity.user) else {
-            shared.limits.leave(client)
+            shared.limits.leave(place)
             shared.counters.count(.turnedAway)
             // A browser's page is told nothing of an answer that doesn't upgrade, but of a close code it is.
             var bytes = handshake.answer
             bytes.writeImmutableBuffer(FrameEncoder.close(.connectionLimit))
             return sayLast(bytes, context)
         }
-        let observer = shared.limits.observer(address: client, user: identity.user)
+        let observer = shared.limits.observer(address: place, user: identity.user)
         let hasStoppedReading = if case .authenticating = state { true } else { false }
         let channel = context.channel
         let counters = shared.counters

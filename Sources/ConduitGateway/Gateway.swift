@@ -13,8 +13,8 @@ import NIOPosix
 public final class Gateway: Sendable {
     /// What all connections of the port look at.
     struct Shared: Sendable {
+        /// What the port was opened with; ``GatewayLoop/configuration`` is what holds now.
         let configuration: GatewayConfiguration
-        let frontDoor: FrontDoor
         let readiness: @Sendable () -> Readiness
         let authenticate: AuthenticationHandler?
         let counters: GatewayCounters
@@ -23,6 +23,8 @@ public final class Gateway: Sendable {
         /// What the echo keeps to, as the hub does.
         let clientLimits: HubConfiguration
         let logger: Logger
+        /// Lines that clients can cause.
+        let limitedLog: LimitedLogger
         let admit: @Sendable (any Channel, AcceptedHandshake) throws -> Void
         /// The receive buffer of a loop; asked on it.
         let receivePool: @Sendable (any EventLoop) -> ReceivePool
@@ -79,12 +81,13 @@ public final class Gateway: Sendable {
         admit: @escaping @Sendable (any Channel, AcceptedHandshake) throws -> Void
     ) {
         let counters = GatewayCounters()
-        let limit = configuration.connections
+        let limits = DoorLimits(configuration, counters: counters)
         let memory = MemoryGuard(limit: MemoryGuard.limit(configuration.memoryBytes), resident: residentBytes)
         // A node whose places are taken says so, so that a balancer chooses another one.
         let readiness: @Sendable () -> Readiness = {
             let said = readiness()
             guard said.acceptsClients else { return said }
+            let limit = limits.connections
             let isFull = memory.isOver || (limit > 0 && counters.upgraded >= limit)
             return isFull ? (said == .leaving ? .draining : .overloaded) : said
         }
@@ -93,11 +96,9 @@ public final class Gateway: Sendable {
         self.listeners = .makeBoxSendingValue([], eventLoop: group.next())
         self.shared = Shared(
             configuration: configuration,
-            frontDoor: FrontDoor(
-                configuration: configuration, windowBits: UInt8(clamping: clientLimits.compression?.windowBits ?? 0)),
             readiness: readiness, authenticate: authenticate, counters: counters,
-            limits: DoorLimits(configuration, counters: counters), memory: memory, clientLimits: clientLimits,
-            logger: logger, admit: admit, receivePool: receivePool)
+            limits: limits, memory: memory, clientLimits: clientLimits,
+            logger: logger, limitedLog: LimitedLogger(logger), admit: admit, receivePool: receivePool)
     }
 
     /// Whether the port wants clients: what `GET /ready` says.
@@ -123,6 +124,22 @@ public final class Gateway: Sendable {
     public func reloadCertificates() async throws -> Bool {
         guard let keeper = certificates.withLockedValue({ $0 }) else { return false }
         return try await NIOThreadPool.singleton.runIfActive { try keeper.reload() }
+    }
+
+    /// Other settings from now on: origins, limits, times and headers. Where it listens, how it speaks TLS and whom it
+    /// believes as a proxy stays.
+    ///
+    /// - Parameter clientLimits: what the echo keeps to.
+    package func reload(_ new: GatewayConfiguration, clientLimits: HubConfiguration) async {
+        shared.limits.reload(new)
+        shared.memory.limit = MemoryGuard.limit(new.memoryBytes)
+        let doors = self.doors.withLockedValue { $0 }
+        let share = Self.share(of: new.handshaking, loops: doors.count)
+        for door in doors {
+            try? await door.eventLoop.submit {
+                door.value.reload(new, clientLimits: clientLimits, handshaking: share)
+            }.get()
+        }
     }
 
     /// Binds and accepts; returns the address, whose port is a real one even where 0 was configured.

@@ -16,7 +16,12 @@ final class GatewayLoop {
     let laterReads: PooledReceiveAllocator
     private let certificates: CertificateKeeper?
     /// Unfinished handshakes that this loop may have: its share.
-    private let handshaking: Int
+    private var handshaking: Int
+    /// What holds now; ``Gateway/Shared/configuration`` is what the port was opened with.
+    private(set) var configuration: GatewayConfiguration
+    private(set) var frontDoor: FrontDoor
+    /// What the echo keeps to, as the hub does.
+    private(set) var clientLimits: HubConfiguration
     /// For the echo alone: made when the first such client has agreed on compression.
     private(set) lazy var compressor = shared.clientLimits.compression?.makeCompressor()
     private let eventLoop: any EventLoop
@@ -34,10 +39,29 @@ final class GatewayLoop {
         self.pool = pool
         self.certificates = certificates
         self.handshaking = handshaking
+        self.configuration = shared.configuration
+        self.clientLimits = shared.clientLimits
+        self.frontDoor = Self.frontDoor(shared.configuration, shared)
         self.deadlines = HandshakeDeadlines(
             eventLoop: eventLoop,
             time: .milliseconds(Int64(shared.configuration.handshakeTimeoutMilliseconds)))
         self.laterReads = PooledReceiveAllocator(pool: pool, eventLoop: eventLoop)
+    }
+
+    private static func frontDoor(_ configuration: GatewayConfiguration, _ shared: Gateway.Shared) -> FrontDoor {
+        FrontDoor(
+            configuration: configuration, windowBits: UInt8(clamping: shared.clientLimits.compression?.windowBits ?? 0))
+    }
+
+    /// Other settings from now on, for connections that are not upgraded yet and those to come.
+    func reload(_ new: GatewayConfiguration, clientLimits: HubConfiguration, handshaking: Int) {
+        configuration = new
+        frontDoor = Self.frontDoor(new, shared)
+        self.handshaking = handshaking
+        var limits = clientLimits
+        limits.compression = self.clientLimits.compression
+        self.clientLimits = limits
+        deadlines.time = .milliseconds(Int64(new.handshakeTimeoutMilliseconds))
     }
 
     /// Puts the echo into a channel that was upgraded for it.
@@ -80,9 +104,9 @@ final class GatewayLoop {
     /// Prepares a connection that was just accepted; an error closes it.
     func open(_ channel: any Channel) throws {
         let counters = shared.counters
-        let limit = shared.configuration.connections
+        let limit = configuration.connections
         let open = counters.accept()
-        guard limit == 0 || open <= limit + shared.configuration.handshaking + Self.spareConnections else {
+        guard limit == 0 || open <= limit + configuration.handshaking + Self.spareConnections else {
             counters.count(.overflow)
             counters.close()
             throw ChannelError.eof
@@ -90,8 +114,8 @@ final class GatewayLoop {
         do {
             let pipeline = channel.pipeline.syncOperations
             let door = FrontDoorHandler(loop: self, isBehindTLS: certificates != nil)
-            if shared.configuration.proxyProtocol, let peer = channel.remoteAddress.flatMap(IPAddress.init),
-                shared.configuration.trustedProxies.contains(peer)
+            if configuration.proxyProtocol, let peer = channel.remoteAddress.flatMap(IPAddress.init),
+                configuration.trustedProxies.contains(peer)
             {
                 try pipeline.addHandler(ProxyHeaderHandler(door: door))
             }

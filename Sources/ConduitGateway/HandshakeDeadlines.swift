@@ -6,7 +6,8 @@ import NIOCore
 /// task for each would cost more than parsing its request.
 final class HandshakeDeadlines {
     private let eventLoop: any EventLoop
-    private let time: TimeAmount
+    /// Of those who come from now on. A shorter one holds for who is here too, when the time of those before is over.
+    var time: TimeAmount
     private var first: FrontDoorHandler?
     private var last: FrontDoorHandler?
     private var isTimerRunning = false

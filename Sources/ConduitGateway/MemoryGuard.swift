@@ -13,12 +13,16 @@ import Synchronization
 /// flicker.
 final class MemoryGuard: Sendable {
     /// Most resident bytes; 0 for no limit.
-    let limit: UInt64
+    var limit: UInt64 {
+        get { limitCell.load(ordering: .relaxed) }
+        set { limitCell.store(newValue, ordering: .relaxed) }
+    }
+    private let limitCell: Atomic<UInt64>
     private let resident: @Sendable () -> UInt64
     private let isOverCell = Atomic<Bool>(false)
 
     init(limit: UInt64, resident: @escaping @Sendable () -> UInt64) {
-        self.limit = limit
+        self.limitCell = Atomic(limit)
         self.resident = resident
     }
 
@@ -32,13 +36,14 @@ final class MemoryGuard: Sendable {
 
     /// Looks once and says in the log when something has changed.
     func look(_ logger: Logger) {
-        guard limit > 0 else { return }
+        let limit = limit
+        guard limit > 0 || isOver else { return }
         let bytes = resident()
         let wasOver = isOver
-        let isOver = bytes >= (wasOver ? limit / 100 * 95 : limit)
+        let isOver = limit > 0 && bytes >= (wasOver ? limit / 100 * 95 : limit)
         guard isOver != wasOver else { return }
         isOverCell.store(isOver, ordering: .relaxed)
-        let figures: Logger.Metadata = ["resident_bytes": "\(bytes)", "limit_bytes": "\(limit)"]
+        let figures: Logger.Metadata = [LogKey.residentBytes: "\(bytes)", LogKey.limitBytes: "\(limit)"]
         if isOver {
             logger.warning("memory is at limits.memory-bytes: no new clients", metadata: figures)
         } else {

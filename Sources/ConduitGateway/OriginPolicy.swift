@@ -1,13 +1,24 @@
 /// Which web pages may open a connection: browsers name the page's origin, and nothing else protects a cookie.
 ///
 /// A request without `Origin` is not from a browser's page and passes.
-public struct OriginPolicy: Sendable {
-    private enum Rule: Sendable {
+public struct OriginPolicy: Sendable, Equatable {
+    private enum Rule: Sendable, Equatable {
         case sameHost
         case sameLoopbackHost
         case any
         case list([Pattern])
-        case custom(@Sendable (_ origin: String, _ request: HandshakeRequest) -> Bool)
+        case custom(CustomRule)
+    }
+
+    /// The application's own; the same only as itself.
+    private final class CustomRule: Sendable, Equatable {
+        let allows: @Sendable (_ origin: String, _ request: HandshakeRequest) -> Bool
+
+        init(_ allows: @escaping @Sendable (_ origin: String, _ request: HandshakeRequest) -> Bool) {
+            self.allows = allows
+        }
+
+        static func == (one: CustomRule, other: CustomRule) -> Bool { one === other }
     }
 
     private struct Pattern: Sendable, Hashable {
@@ -36,7 +47,7 @@ public struct OriginPolicy: Sendable {
     public static func custom(
         _ rule: @escaping @Sendable (_ origin: String, _ request: HandshakeRequest) -> Bool
     ) -> OriginPolicy {
-        OriginPolicy(.custom(rule))
+        OriginPolicy(.custom(CustomRule(rule)))
     }
 
     /// Only the origins in a list: `https://app.example.com`, `https://*.example.com` (any name below it, not itself),
@@ -84,7 +95,7 @@ public struct OriginPolicy: Sendable {
                 return host.hasSuffix(pattern.host) && host.utf8.count > pattern.host.utf8.count
             }
         case .custom(let rule):
-            return rule(origin, request)
+            return rule.allows(origin, request)
         }
     }
 

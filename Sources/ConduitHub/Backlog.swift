@@ -65,7 +65,8 @@ final class Backlog {
     private static let mostGaps = 128
 
     private let rules: SlowRules
-    private let limit: Int
+    /// Bytes that may wait.
+    var limit: Int
     private var storage = ByteBuffer()
     private var frames: ContiguousArray<Frame> = []
     private var first = 0

@@ -12,14 +12,20 @@ struct HandlerQueue {
         let requestID: RequestID?
     }
 
-    private let limit: Int
-    private let byteLimit: Int
+    private var limit: Int
+    private var byteLimit: Int
     private var waitingBytes = 0
     private var waiting = CircularBuffer<Job>()
     private var isRunning = false
 
     /// `limit` jobs may wait, and `byteLimit` bytes of data.
     init(limit: Int, byteLimit: Int) {
+        self.limit = limit
+        self.byteLimit = byteLimit
+    }
+
+    /// Other bounds from now on; who waits may stay.
+    mutating func reload(limit: Int, byteLimit: Int) {
         self.limit = limit
         self.byteLimit = byteLimit
     }

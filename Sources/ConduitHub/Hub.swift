@@ -3,6 +3,7 @@ import ConduitTelemetry
 import ConduitWire
 package import Logging
 package import NIOCore
+import Tracing
 
 /// The Sendable door to everything local to one node: its shards, their clients and rooms.
 ///
@@ -11,14 +12,20 @@ package import NIOCore
 public final class Hub: Sendable {
     /// This node's name.
     public let node: NodeID
-    /// What the shards were made with.
+    /// What the shards were made with; what they hold to now may be other limits (``reload(_:authorizes:)``).
     package let configuration: HubConfiguration
     /// The tokens that are good no more.
     package let revocations: Revocations
     let shards: [ShardRef]
     private let names = NameCount()
+    /// What writes the spans of messages; `nil` where nobody traces.
+    package let tracer: MessageTracer?
 
-    private init(node: NodeID, configuration: HubConfiguration, shards: [ShardRef], revocations: Revocations) {
+    private init(
+        node: NodeID, configuration: HubConfiguration, shards: [ShardRef], revocations: Revocations,
+        tracer: MessageTracer?
+    ) {
+        self.tracer = tracer
         self.node = node
         self.configuration = configuration
         self.revocations = revocations
@@ -29,7 +36,7 @@ public final class Hub: Sendable {
     package static func make(
         node: NodeID, eventLoops: [any EventLoop], configuration: HubConfiguration = HubConfiguration(),
         router: MessageRouter = MessageRouter(), hooks: HubHooks = HubHooks(), relay: any HubRelay = NoRelay(),
-        logger: Logger
+        tracer: MessageTracer? = nil, logger: Logger
     ) async throws -> Hub {
         let revocations = Revocations(ageMilliseconds: configuration.revocationAgeMilliseconds)
         var shards: [ShardRef] = []
@@ -40,7 +47,7 @@ public final class Hub: Sendable {
                     Shard(
                         index: index, node: node, eventLoop: loop, configuration: configuration, router: router,
                         hooks: hooks, relay: relay, revocations: revocations, pendingTotal: pendingTotal,
-                        logger: logger))
+                        tracer: tracer, logger: logger))
             }
             shards.append(try await shard.get())
         }
@@ -48,12 +55,21 @@ public final class Hub: Sendable {
         for shard in all {
             try await shard.eventLoop.submit { shard.loopBound.start(neighbours: all) }.get()
         }
-        return Hub(node: node, configuration: configuration, shards: all, revocations: revocations)
+        return Hub(
+            node: node, configuration: configuration, shards: all, revocations: revocations, tracer: tracer)
     }
 
     /// Sets the way to the other nodes. Call before the first client is admitted.
     package func connect(to relay: any HubRelay) async throws {
         for shard in shards { try await shard.eventLoop.submit { shard.loopBound.relay = relay }.get() }
+    }
+
+    /// Other limits and policies from now on, for the clients who are here too; one turn of each loop. What was read once
+    /// stays: compression, the read buffer, how long revocations are remembered.
+    ///
+    /// - Parameter authorizes: what the application's hook is asked from now on; `nil` for what it was.
+    package func reload(_ configuration: HubConfiguration, authorizes: Set<AuthorizationQuestion.Action>? = nil) async {
+        for shard in shards { await shard.query { $0.reload(configuration, authorizes: authorizes) } }
     }
 
     /// How many shards there are.
@@ -111,8 +127,11 @@ public final class Hub: Sendable {
             throw RequestError(.badRequest, "key is not 1 to \(Command.maximumKeyBytes) bytes")
         }
         let plain = EventEncoder.event(type: type, payload: data.buffer, room: room)
+        let span = tracer?.beginPublish(room: room)
         shards[0].execute { shard in
             shard.beginTurn()
+            shard.publishing = span?.context
+            defer { shard.endPublish(span) }
             let conflates = key != nil && shard.configuration.rooms[room].slow == .conflate
             let message =
                 conflates ? EventEncoder.event(type: type, payload: data.buffer, room: room, key: key) : plain
@@ -132,8 +151,11 @@ public final class Hub: Sendable {
     public func broadcastToAll(_ type: String, _ data: RawJSON = .null) throws(RequestError) {
         try ReservedTypes.check(eventType: type)
         let message = EventEncoder.event(type: type, payload: data.buffer)
+        let span = tracer?.beginPublish()
         shards[0].execute { shard in
             shard.beginTurn()
+            shard.publishing = span?.context
+            defer { shard.endPublish(span) }
             shard.publishToEverybody(message)
         }
     }
@@ -155,8 +177,11 @@ public final class Hub: Sendable {
     private func send(_ type: String, _ data: RawJSON, to target: SendTarget) throws(RequestError) {
         try ReservedTypes.check(eventType: type)
         let message = EventEncoder.event(type: type, payload: data.buffer)
+        let span = tracer?.beginPublish()
         shards[0].execute { shard in
             shard.beginTurn()
+            shard.publishing = span?.context
+            defer { shard.endPublish(span) }
             if case .user(let user) = target, let inbox = try? shard.inbox(of: user) {
                 let stored = EventEncoder.event(type: type, payload: data.buffer, room: inbox)
                 shard.publishOrdered(OrderedPublish(room: inbox, json: stored.json, isInbox: true))

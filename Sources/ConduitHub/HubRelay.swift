@@ -1,5 +1,6 @@
 package import ConduitCore
 package import ConduitWire
+package import Tracing
 
 /// What a shard tells the bridge. One batch a shard a loop turn, in the order in which it happened.
 package enum HubEvent: Sendable {
@@ -34,6 +35,8 @@ package enum HubEvent: Sendable {
     case joinAbandoned(room: RoomName)
     /// A client asks for what an ordered room has kept.
     case historyQuery(HistoryQuery)
+    /// A message that somebody traces, with the span that publishes it.
+    indirect case traced(ServiceContext, HubEvent)
 }
 
 /// Whom a `send` is for.
@@ -136,6 +139,8 @@ package enum ShardCommand: Sendable {
     case disconnect(SendTarget, CloseReason)
     /// End the connections whose token was revoked; `nil` for all revocations that the node knows.
     case revoked(Revocation?)
+    /// A message that somebody traces, with the span that brought it here.
+    indirect case traced(ServiceContext, ShardCommand)
 }
 
 extension ShardCommand {
@@ -147,6 +152,7 @@ extension ShardCommand {
         case .observers(let room, let message): .observers(room, message.compressible)
         case .all(let message): .all(message.compressible)
         case .send(let target, let message, let token): .send(target, message.compressible, token)
+        case .traced(let context, let command): .traced(context, command.compressible)
         case .reply, .presenceReply, .admit, .refuseJoin, .historyReply, .roomLive, .disconnect, .revoked: self
         }
     }

@@ -59,6 +59,10 @@ public struct HubStatistics: Sendable {
     public var revocations = 0
     /// Revocations that it has forgotten before their time, because there were too many.
     public var revocationsDropped: UInt64 = 0
+    /// Publications of clients that were traced.
+    public var traced: UInt64 = 0
+    /// Publications of clients that would have been, but for the limit of traces a second.
+    public var tracesRefused: UInt64 = 0
     /// `error` events, by code.
     public var errors: [String: UInt64] = [:]
     /// What clients asked for beyond a limit, by ``ConduitCore/ClientLimit``.
@@ -109,6 +113,8 @@ public struct HubStatistics: Sendable {
         dropped.merge(other.dropped, uniquingKeysWith: +)
         shed.merge(other.shed, uniquingKeysWith: +)
         closed.merge(other.closed, uniquingKeysWith: +)
+        traced += other.traced
+        tracesRefused += other.tracesRefused
         errors.merge(other.errors, uniquingKeysWith: +)
         limits.merge(other.limits, uniquingKeysWith: +)
         localDelivery.merge(other.localDelivery)

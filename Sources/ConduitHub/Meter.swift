@@ -18,6 +18,13 @@ package final class Meter {
         self.strikes = most > 0 ? TokenBucket(perSecond: max(1, most / 10), burst: most, now: now) : nil
     }
 
+    /// Whether two configurations limit a client in the same way.
+    package static func isSame(_ one: HubConfiguration, _ other: HubConfiguration) -> Bool {
+        one.messagesPerSecond == other.messagesPerSecond && one.messagesBurst == other.messagesBurst
+            && one.bytesPerSecond == other.bytesPerSecond && one.bytesBurst == other.bytesBurst
+            && one.rateStrikes == other.rateStrikes
+    }
+
     private static func bucket(_ perSecond: Int, _ burst: Int, _ now: Int64) -> TokenBucket? {
         guard perSecond > 0 else { return nil }
         return TokenBucket(perSecond: perSecond, burst: burst > 0 ? burst : perSecond, now: now)

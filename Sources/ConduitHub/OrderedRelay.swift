@@ -19,6 +19,8 @@ package struct OrderedPublish: Sendable {
     package let replyTo: ReplyAddress?
     /// Whether it is a `send` to a user, whose answer says that it is stored.
     package let isInbox: Bool
+    /// The span of its way through Redis, where somebody traces it.
+    package var relaySpan: RelaySpan?
 
     package init(
         room: RoomName, json: ByteBuffer, key: String? = nil, version: UInt64? = nil, versionEpoch: String? = nil,

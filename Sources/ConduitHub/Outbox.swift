@@ -72,7 +72,7 @@ struct Outbox {
     private static let heavyRuns = 1 << 14
     private static let spareBuffers = 256
 
-    private let heavyBytes: Int
+    private var heavyBytes: Int
     private let compressor: MessageCompressor?
     /// Clients who take messages compressed.
     private var deflatingClients = 0
@@ -96,9 +96,14 @@ struct Outbox {
     ///
     /// - Parameter compressor: for clients who take messages compressed; without one there are none.
     init(heavyBytes: Int = Outbox.mostBytes, compressor: MessageCompressor? = nil) {
-        self.heavyBytes = min(max(heavyBytes, 64 << 10), Self.mostBytes)
+        self.heavyBytes = Self.bounded(heavyBytes)
         self.compressor = compressor
     }
+
+    /// Another bound for what is held.
+    mutating func reload(heavyBytes: Int) { self.heavyBytes = Self.bounded(heavyBytes) }
+
+    private static func bounded(_ heavyBytes: Int) -> Int { min(max(heavyBytes, 64 << 10), mostBytes) }
 
     /// Whether nobody is owed anything.
     var isEmpty: Bool { urgent.isEmpty && bulk.isEmpty }

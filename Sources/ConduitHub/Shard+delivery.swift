@@ -33,26 +33,36 @@ extension Shard {
     /// Passes a message on to whoever else may have members of a room.
     private func pass(_ message: ServerMessage, to room: RoomName) {
         turnBroadcasts += 1
+        if isTracing { return passTraced(message, to: room) }
         if crossShard.count > 1 { forEachNeighbour(.room(room, message)) }
         if relay.relaysMessages { tellBridge(.broadcast(room: room, message: message)) }
+    }
+
+    /// The same on a node that traces.
+    private func passTraced(_ message: ServerMessage, to room: RoomName) {
+        if let publishing { beginDelivery(publishing, .room(room, message)) }
+        if crossShard.count > 1 { forEachNeighbour(traced(.room(room, message))) }
+        if relay.relaysMessages { tellBridge(traced(.broadcast(room: room, message: message))) }
     }
 
     /// The same for a client that may be on any shard of this node.
     func publish(_ message: ServerMessage, to room: RoomName, except id: ClientID) {
         let message = compressible(message)
         if let number = countPublished(to: room) { deliver(message, toRoomAt: number, except: client(id)?.slot) }
-        forEachNeighbour(.roomExcept(room, message, id))
+        if isTracing, let publishing { beginDelivery(publishing, .room(room, message)) }
+        forEachNeighbour(traced(.roomExcept(room, message, id)))
         turnBroadcasts += 1
-        tellBridge(.broadcast(room: room, message: message))
+        tellBridge(traced(.broadcast(room: room, message: message)))
     }
 
     /// Delivers to every client of this node and tells the bridge.
     func publishToEverybody(_ message: ServerMessage, except excluded: Int32? = nil) {
         let message = compressible(message)
         deliverToAll(message, except: excluded)
-        forEachNeighbour(.all(message))
+        if isTracing, let publishing { beginDelivery(publishing, .all(message)) }
+        forEachNeighbour(traced(.all(message)))
         turnBroadcasts += 1
-        tellBridge(.broadcastAll(message: message))
+        tellBridge(traced(.broadcastAll(message: message)))
     }
 
     /// Delivers to a user or client wherever it is; with `replyTo` the bridge answers with the count.
@@ -60,17 +70,18 @@ extension Shard {
         let message = compressible(message)
         let delivered = deliver(message, to: target)
         turnBroadcasts += 1
+        if isTracing, delivered > 0, let publishing { beginDelivery(publishing, .send(target, message, nil)) }
         guard let replyTo else {
-            forEachNeighbour(.send(target, message, nil))
-            tellBridge(.send(target: target, message: message, pending: nil))
+            forEachNeighbour(traced(.send(target, message, nil)))
+            tellBridge(traced(.send(target: target, message: message, pending: nil)))
             return
         }
         deliveryNumber += 1
         let token = DeliveryToken(origin: index, number: deliveryNumber)
-        forEachNeighbour(.send(target, message, token))
+        forEachNeighbour(traced(.send(target, message, token)))
         let pending = PendingSend(
             token: token, delivered: delivered, awaitedShards: neighbours.count - 1, replyTo: replyTo)
-        tellBridge(.send(target: target, message: message, pending: pending))
+        tellBridge(traced(.send(target: target, message: message, pending: pending)))
     }
 
     /// A new message before it is shared: what its recipients may want compressed, they then compress once for all.
@@ -114,6 +125,9 @@ extension Shard {
             case .disconnect(let target, let reason):
                 forEachSlot(of: target) { if let client = clients[$0] { close(client, reason) } }
             case .revoked(let revocation): closeRevoked(revocation)
+            case .traced(let context, let traced):
+                beginDelivery(context, traced)
+                perform([traced])
             }
         }
     }

@@ -39,9 +39,9 @@ extension Shard {
             } catch {
                 outcome = .failure(RequestError(.internal, "the handler failed"))
                 home.execute { shard in
-                    shard.logger.warning(
-                        "message handler failed",
-                        metadata: [LogKey.reason: "\(job.request.type)", LogKey.error: "\(error)"])
+                    shard.limitedLog.log(
+                        .warning, "message handler failed",
+                        [LogKey.reason: "\(job.request.type)", LogKey.error: "\(error)"])
                 }
             }
             home.execute { $0.finished(job, outcome) }

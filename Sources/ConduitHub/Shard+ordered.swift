@@ -67,7 +67,7 @@ extension Shard {
     /// Hands a message to the log of its room.
     func publishOrdered(_ publish: OrderedPublish) {
         countPublished(to: publish.room)
-        tellBridge(.publishOrdered(publish))
+        tellBridge(traced(.publishOrdered(publish)))
     }
 
     func history(_ command: Command, _ client: Client) throws(RequestError) {

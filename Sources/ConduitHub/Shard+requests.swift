@@ -19,7 +19,15 @@ extension Shard {
             case .ping: answer(client) { EventEncoder.writePong(to: command, in: bytes, into: &$0) }
             case .pong: break
             case .echo: answer(client) { EventEncoder.writeEcho(of: command, in: bytes, into: &$0) }
+            case .broadcast where isTracing:
+                try publishTraced(command, bytes, client) { () throws(RequestError) in
+                    try broadcast(command, bytes, client)
+                }
             case .broadcast: try broadcast(command, bytes, client)
+            case .send where isTracing:
+                try publishTraced(command, bytes, client) { () throws(RequestError) in
+                    try handle(Command(command, copying: bytes), from: client)
+                }
             default: try handle(Command(command, copying: bytes), from: client)
             }
         } catch {

@@ -3,6 +3,7 @@ import ConduitTelemetry
 package import ConduitWire
 import Logging
 package import NIOCore
+import Tracing
 
 /// Owner of the clients of one event loop, and of their memberships. Loop-bound; reached from elsewhere by ``ShardRef``.
 ///
@@ -12,7 +13,11 @@ package final class Shard {
     let index: Int
     let node: NodeID
     package let eventLoop: any EventLoop
-    let configuration: HubConfiguration
+    /// Replaced as a whole by ``reload(_:authorizes:)``.
+    var configuration: HubConfiguration {
+        _read { yield unsafe storedConfiguration }
+        _modify { yield unsafe &storedConfiguration }
+    }
     let router: MessageRouter
     let hooks: HubHooks
     /// The way to the bridge; set before the first client comes.
@@ -33,9 +38,12 @@ package final class Shard {
         _modify { yield unsafe &storedRooms }
     }
     /// Whether rooms differ from the defaults: only then is a room's policy looked at for each message.
-    let hasPolicies: Bool
+    var hasPolicies: Bool {
+        get { unsafe storedHasPolicies }
+        set { unsafe storedHasPolicies = newValue }
+    }
     /// What becomes of messages for slow members; `nil` where all of those are closed.
-    let slowRules: SlowRules?
+    var slowRules: SlowRules?
     /// What waits for slow clients on all shards together.
     let pendingTotal: PendingTotal
     /// Slots of clients for whom something waits.
@@ -47,11 +55,24 @@ package final class Shard {
     /// Rooms whose joins wait for the other nodes' messages.
     var awaitedRooms: [RoomName: AwaitedRoom] = [:]
 
+    /// What writes the spans of messages; `nil` where nobody traces.
+    let tracer: MessageTracer?
+    /// The same as a bit: what every message asks.
+    let isTracing: Bool
+    /// The span in which the message at hand is published.
+    var publishing: ServiceContext?
+    /// Traces that clients may begin.
+    var traceBudget: TokenBucket?
+    /// Deliveries whose messages are not written to everybody.
+    var deliverySpans: [any TraceSpan] = []
+    /// Lines that clients can cause.
+    let limitedLog: LimitedLogger
+
     /// The tokens that are good no more; shared with all of the node.
     let revocations: Revocations
     /// Whether somebody else is asked about joining and publishing.
-    let asksToJoin: Bool
-    let asksToPublish: Bool
+    var asksToJoin: Bool
+    var asksToPublish: Bool
     /// What was asked of the application and is not answered.
     var questions: [UInt64: PendingQuestion] = [:]
     var questionNumber: UInt64 = 0
@@ -123,6 +144,8 @@ package final class Shard {
     // What every message touches. Unsafe: that no two accesses overlap is not checked at run time, which would cost
     // several look-ups in thread-local storage for each of them. They don't: only this loop comes here, and what is
     // called while one of these values is being changed (encoders, `send`) never comes back to the shard.
+    @exclusivity(unchecked) private var storedConfiguration: HubConfiguration
+    @exclusivity(unchecked) private var storedHasPolicies: Bool
     @exclusivity(unchecked) private var storedClients = ClientTable()
     @exclusivity(unchecked) private var storedRooms: RoomTable
     @exclusivity(unchecked) private var storedOutbox: Outbox
@@ -132,12 +155,12 @@ package final class Shard {
     init(
         index: Int, node: NodeID, eventLoop: any EventLoop, configuration: HubConfiguration, router: MessageRouter,
         hooks: HubHooks, relay: any HubRelay, revocations: Revocations = Revocations(),
-        pendingTotal: PendingTotal = PendingTotal(shards: 1), logger: Logger
+        pendingTotal: PendingTotal = PendingTotal(shards: 1), tracer: MessageTracer? = nil, logger: Logger
     ) {
         self.index = index
         self.node = node
         self.eventLoop = eventLoop
-        self.configuration = configuration
+        unsafe self.storedConfiguration = configuration
         self.router = router
         self.hooks = hooks
         self.relay = relay
@@ -145,9 +168,13 @@ package final class Shard {
         self.asksToJoin = hooks.authorize != nil && hooks.authorizes.contains(.join)
         self.asksToPublish = hooks.authorize != nil && hooks.authorizes.contains(.publish)
         self.logger = logger
+        self.limitedLog = LimitedLogger(logger)
+        self.tracer = tracer
+        self.isTracing = tracer != nil
+        self.traceBudget = tracer?.budget
         self.slowRules = SlowRules(configuration.rooms)
         self.pendingTotal = pendingTotal
-        self.hasPolicies = configuration.rooms != RoomPolicies()
+        unsafe self.storedHasPolicies = configuration.rooms != RoomPolicies()
         let compressor = configuration.compression?.makeCompressor()
         self.compressor = compressor
         self.compressesFrom = compressor?.threshold ?? .max
@@ -323,6 +350,7 @@ package final class Shard {
 
     /// Counts how long messages took whose last recipient was written to.
     private func recordDeliveries() {
+        if isTracing, !outbox.hasBulk { endDeliverySpans() }
         guard !deliveries.isEmpty, !outbox.hasBulk else { return }
         let now = eventLoop.now
         for (start, count) in deliveries {

@@ -6,10 +6,12 @@ struct SlowRules: Sendable {
     private let rest: RoomPolicy.Slow
 
     /// `nil` where no room has another rule than to close such members: then nobody asks.
-    init?(_ policies: RoomPolicies) {
+    ///
+    /// - Parameter always: makes rules all the same, for clients for whom something waits by earlier ones.
+    init?(_ policies: RoomPolicies, always: Bool = false) {
         self.rest = policies.rest.slow
         self.named = policies.namespaces.map { (Array($0.key.utf8), $0.value.slow) }
-        guard rest != .disconnect || named.contains(where: { $0.policy != .disconnect }) else { return nil }
+        guard always || rest != .disconnect || named.contains(where: { $0.policy != .disconnect }) else { return nil }
     }
 
     /// The rule for a room, whose name is written as in JSON. No namespace needs escapes there.

@@ -98,7 +98,7 @@ package final class RedisLink {
         self.machine = RedisLinkMachine(configuration)
         var logger = logger
         logger[metadataKey: LogKey.address] = locator == nil ? "\(configuration.endpoint)" : nil
-        logger[metadataKey: "link"] = "\(role.rawValue)"
+        logger[metadataKey: LogKey.link] = "\(role.rawValue)"
         self.logger = logger
     }
 

@@ -243,6 +243,19 @@ public enum MetricName {
     public static let authHookBreaker = Metric(
         "conduit_auth_hook_breaker", .gauge, "Whether the server of auth.url is asked: 0 yes, 1 on trial, 2 no.")
 
+    // The configuration.
+    /// Changes while the node ran.
+    public static let configurationReloads = Metric(
+        "conduit_config_reloads_total", .counter,
+        "Configurations that were read while the node ran, by result: changed, unchanged or failed.")
+    /// When it was read.
+    public static let configurationReadTime = Metric(
+        "conduit_config_read_timestamp_seconds", .gauge, "When the configuration was last read well.")
+    /// Traces.
+    public static let traces = Metric(
+        "conduit_traces_total", .counter,
+        "Publications of clients with a trace: traced, or refused for the limit of traces a second.")
+
     // The process; names that every Prometheus dashboard knows.
     /// CPU time.
     public static let processCPU = Metric("process_cpu_seconds_total", .counter, "CPU time, user and system.")
@@ -267,8 +280,8 @@ public enum MetricName {
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,
         presenceRepaired, redisRoundTrip, redisLastRoundTrip, eventsDropped, redisReconnects, outboxBytes, clusterNodes,
-        authentications,
-        keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, processCPU,
-        processMemory, processDescriptors, processMaxDescriptors, processStart,
+        authentications, keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency,
+        authHookBreaker, configurationReloads, configurationReadTime, traces, processCPU, processMemory,
+        processDescriptors, processMaxDescriptors, processStart,
     ]
 }

@@ -13,6 +13,14 @@ package enum WallClock {
         return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
     }
 
+    /// Milliseconds that never go back.
+    package static var monotonicMilliseconds: Int64 {
+        var time = timespec()
+        // Unsafe as above.
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
+    }
+
     /// RFC 3339 in UTC with milliseconds: `2026-11-23T22:30:00.123Z`. Years 0–9999.
     package static func rfc3339(milliseconds: Int64) -> String {
         let limit: Int64 = 253_402_300_799_999

@@ -9,12 +9,13 @@ package import NIOCore
 /// |---|---|
 /// | 1 | version, 1 |
 /// | 1 | kind, see ``Kind`` |
-/// | 1 | flags: bit 0 = the sequence starts a new run (see ``startsRun``); the other bits are 0 |
+/// | 1 | flags: bit 0 = the sequence starts a new run (see ``startsRun``), bit 1 = a trace follows the header; the other bits are 0 |
 /// | 1 | length *n* of the origin's node id, 1–64 |
 /// | *n* | node id of the origin |
 /// | 8 | incarnation: when the origin's process began, in microseconds since 1970 |
 /// | 8 | sequence number of the first entry, counted by origin and channel, from 1 |
 /// | 8 | when it was sent, in microseconds since 1970 |
+/// | 26, with bit 1 | a trace, see ``trace``: 16 bytes its id, 8 bytes the span's id, 1 byte flags, 1 byte 0 |
 /// | the rest | entries, at least one: 4 bytes length, then as many bytes |
 ///
 /// An entry of ``Kind/broadcast`` is the client envelope's JSON, already encoded: a receiver copies it and parses
@@ -67,6 +68,8 @@ package struct NodeEnvelope: Sendable {
     package let startsRun: Bool
     /// When, in microseconds since 1970.
     package let sentAt: Int64
+    /// The trace that its one message belongs to, as W3C Trace Context has it; `nil` without one, or where its ids are 0.
+    package let trace: TraceContext?
     /// The entries' bytes: slices of the payload.
     package let entries: Entries
 
@@ -99,14 +102,28 @@ package struct NodeEnvelope: Sendable {
             let origin = buffer.readSlice(length: Int(length))
         else { throw .truncated }
         // Flags that this version doesn't know may change what the rest means.
-        guard flags & ~1 == 0 else { throw .unknownVersion }
+        guard flags & ~(Self.runFlag | Self.traceFlag) == 0 else { throw .unknownVersion }
         guard let node = NodeID(String(buffer: origin)) else { throw .badOrigin }
         guard let incarnation = buffer.readInteger(as: UInt64.self),
             let sequence = buffer.readInteger(as: UInt64.self), let sentAt = buffer.readInteger(as: Int64.self)
         else { throw .truncated }
+        let trace = flags & Self.traceFlag == 0 ? nil : try Self.trace(&buffer)
         return NodeEnvelope(
             kind: kind, origin: node, incarnation: incarnation, sequence: sequence, startsRun: flags & 1 == 1,
-            sentAt: sentAt, entries: Entries(bytes: buffer, count: try count(of: buffer)))
+            sentAt: sentAt, trace: trace, entries: Entries(bytes: buffer, count: try count(of: buffer)))
+    }
+
+    fileprivate static let runFlag: UInt8 = 1
+    fileprivate static let traceFlag: UInt8 = 2
+    fileprivate static let traceBytes = 26
+
+    private static func trace(_ buffer: inout ByteBuffer) throws(Failure) -> TraceContext? {
+        guard let high = buffer.readInteger(as: UInt64.self), let low = buffer.readInteger(as: UInt64.self),
+            let span = buffer.readInteger(as: UInt64.self), let flags = buffer.readInteger(as: UInt8.self),
+            // Kept for later; nothing is made of it.
+            buffer.readInteger(as: UInt8.self) != nil
+        else { throw .truncated }
+        return TraceContext(traceHigh: high, traceLow: low, span: span, flags: flags)
     }
 
     /// How many entries fill the bytes exactly.
@@ -147,7 +164,7 @@ package struct NodeEnvelopeMark: Sendable {
         let start = payload.readerIndex
         guard payload.getInteger(at: start, as: UInt8.self) == NodeEnvelope.version,
             payload.getInteger(at: start + 1, as: UInt8.self) == NodeEnvelope.Kind.broadcast.rawValue,
-            let flags = payload.getInteger(at: start + 2, as: UInt8.self), flags <= 1
+            let flags = payload.getInteger(at: start + 2, as: UInt8.self), flags <= 3
         else { return false }
         return payload.getSlice(at: start + 3, length: origin.readableBytes) == origin
     }
@@ -155,6 +172,11 @@ package struct NodeEnvelopeMark: Sendable {
     /// How many entries such a broadcast has: only their lengths are read.
     package func count(of payload: ByteBuffer) -> Int {
         var position = payload.readerIndex + 3 + origin.readableBytes + 16
+        if let flags = payload.getInteger(at: payload.readerIndex + 2, as: UInt8.self),
+            flags & NodeEnvelope.traceFlag != 0
+        {
+            position += NodeEnvelope.traceBytes
+        }
         var count = 0
         while let length = payload.getInteger(at: position, as: UInt32.self) {
             position += 4 + Int(length)
@@ -168,7 +190,8 @@ package struct NodeEnvelopeMark: Sendable {
 /// buffer, and no byte of it moves.
 package struct NodeEnvelopeWriter: Sendable {
     /// The longest header: 4 bytes, a node's id, three numbers.
-    private static let headerSpace = 4 + 64 + 24
+    private static let plainSpace = 4 + 64 + 24
+    private let headerSpace: Int
     private var bytes = ByteBuffer()
     /// Entries so far.
     package private(set) var count = 0
@@ -177,7 +200,11 @@ package struct NodeEnvelopeWriter: Sendable {
     package var byteCount: Int { bytes.readableBytes }
 
     /// Nothing collected.
-    package init() {}
+    ///
+    /// - Parameter isTraced: whether there is to be room for a trace.
+    package init(isTraced: Bool = false) {
+        headerSpace = Self.plainSpace + (isTraced ? NodeEnvelope.traceBytes : 0)
+    }
 
     /// Adds an entry that is encoded already.
     package mutating func append(_ entry: ByteBuffer) {
@@ -197,16 +224,17 @@ package struct NodeEnvelopeWriter: Sendable {
 
     private mutating func begin(_ size: Int) {
         if count == 0 {
-            bytes.reserveCapacity(Self.headerSpace + 4 + size)
-            bytes.moveWriterIndex(to: Self.headerSpace)
-            bytes.moveReaderIndex(to: Self.headerSpace)
+            bytes.reserveCapacity(headerSpace + 4 + size)
+            bytes.moveWriterIndex(to: headerSpace)
+            bytes.moveReaderIndex(to: headerSpace)
         }
         count += 1
     }
 
     /// The payload. The writer is empty afterwards.
     package mutating func finish(
-        kind: NodeEnvelope.Kind, origin: NodeID, incarnation: UInt64, sequence: UInt64, startsRun: Bool, sentAt: Int64
+        kind: NodeEnvelope.Kind, origin: NodeID, incarnation: UInt64, sequence: UInt64, startsRun: Bool, sentAt: Int64,
+        trace: TraceContext? = nil
     ) -> ByteBuffer {
         if count == 0 { begin(0) }
         var payload = bytes
@@ -214,15 +242,25 @@ package struct NodeEnvelopeWriter: Sendable {
         bytes = ByteBuffer()
         count = 0
         let length = min(origin.rawValue.utf8.count, 64)
-        let start = Self.headerSpace - 28 - length
+        let isTraced = trace != nil && headerSpace > Self.plainSpace
+        let start = headerSpace - 28 - length - (isTraced ? NodeEnvelope.traceBytes : 0)
         payload.setInteger(NodeEnvelope.version, at: start)
         payload.setInteger(kind.rawValue, at: start + 1)
-        payload.setInteger(startsRun ? 1 : 0 as UInt8, at: start + 2)
+        let flags = (startsRun ? NodeEnvelope.runFlag : 0) | (isTraced ? NodeEnvelope.traceFlag : 0)
+        payload.setInteger(flags, at: start + 2)
         payload.setInteger(UInt8(clamping: length), at: start + 3)
         payload.setString(origin.rawValue, at: start + 4)
         payload.setInteger(incarnation, at: start + 4 + length)
         payload.setInteger(sequence, at: start + 12 + length)
         payload.setInteger(sentAt, at: start + 20 + length)
+        if isTraced, let trace {
+            let place = start + 28 + length
+            payload.setInteger(trace.traceHigh, at: place)
+            payload.setInteger(trace.traceLow, at: place + 8)
+            payload.setInteger(trace.span, at: place + 16)
+            payload.setInteger(trace.flags, at: place + 24)
+            payload.setInteger(0 as UInt8, at: place + 25)
+        }
         payload.moveReaderIndex(to: start)
         return payload
     }

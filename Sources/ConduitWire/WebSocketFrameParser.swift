@@ -46,7 +46,7 @@ package struct WebSocketFrameParser: Sendable {
         }
     }
 
-    private let rules: Rules
+    private var rules: Rules
     /// A close frame or an error was seen.
     private var isFinished = false
     /// Empty, or the one that has something unfinished.
@@ -60,6 +60,13 @@ package struct WebSocketFrameParser: Sendable {
     ) {
         self.rules = Rules(
             bytes: maximumMessageBytes, frames: Int32(clamping: maximumFrames), role: role, deflates: deflates)
+    }
+
+    /// Other bounds from now on, for the message that has begun too.
+    package mutating func reload(maximumMessageBytes: Int, maximumFrames: Int) {
+        rules = Rules(
+            bytes: maximumMessageBytes, frames: Int32(clamping: maximumFrames), role: rules.role,
+            deflates: rules.deflates)
     }
 
     /// The connection is being closed: what still comes is of no use to anybody.

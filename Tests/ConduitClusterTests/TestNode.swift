@@ -72,7 +72,9 @@ final class RecordingSink: ShardSink {
     func perform(_ commands: [ShardCommand], onShard index: Int, done: @escaping @Sendable () -> Void) {
         var reports: [HubEvent] = []
         let bridge = state.withLock { state in
-            for command in commands {
+            for given in commands {
+                // What is traced is the same to a shard.
+                let command = if case .traced(_, let traced) = given { traced } else { given }
                 let (kind, message): (Received.Kind, ServerMessage?) =
                     switch command {
                     case .room(let room, let message): (.room(room), message)
@@ -88,6 +90,7 @@ final class RecordingSink: ShardSink {
                     case .roomLive(let room): (.live(room), nil)
                     case .disconnect(let target, let reason): (.disconnect(target, reason.code), nil)
                     case .revoked(let revocation): (.revoked(revocation), nil)
+                    case .traced: (.all, nil)
                     }
                 if case .send(let target, _, let token?) = command {
                     reports.append(.delivered(token: token, count: state.connections[target]?[index] ?? 0))

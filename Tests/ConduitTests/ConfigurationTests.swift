@@ -124,6 +124,8 @@ private func problems(
         "heartbeat.ping-interval": ("5s", "0s"), "heartbeat.timeout": ("1h", "1d"),
         "heartbeat.write-timeout": ("5s", "-5s"), "heartbeat.read-timeout": ("1m", "5 s"),
         "auth.refresh-grace": ("0s", "2h"), "auth.revocation-age": ("48h", "0s"),
+        "tracing.enabled": ("false", "on"), "tracing.sample": ("0", "1.5"), "tracing.per-second": ("0", "-1"),
+        "tracing.exporter": ("none", "otlp"),
         "redis.url": ("redis://:pw@[::1]:6380/0", "redis+sentinel://a"), "redis.prefix": ("shop:prod", "a{b}"),
         "redis.username": ("", "a\u{7}"), "redis.password": ("x", "a\nb"), "redis.connect-timeout": ("1s", "1"),
         "redis.command-timeout": ("1s", "s"), "redis.reconnect-min": ("10ms", "ms"),

@@ -31,6 +31,41 @@ import Testing
         }
     }
 
+    @Test func aTraceFollowsTheHeader() throws {
+        let trace = try #require(TraceContext(traceHigh: 1, traceLow: 2, span: 3, flags: 1))
+        var writer = NodeEnvelopeWriter(isTraced: true)
+        writer.append(ByteBuffer(string: "{}"))
+        let node = try #require(NodeID("node-1"))
+        let payload = writer.finish(
+            kind: .broadcast, origin: node, incarnation: 77, sequence: 5, startsRun: true, sentAt: 1_234_567,
+            trace: trace)
+        let block: [UInt8] = [
+            0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 1, 0,
+        ]
+        let expected: [UInt8] =
+            [1, 1, 3, 6] + Array("node-1".utf8) + [0, 0, 0, 0, 0, 0, 0, 77] + [0, 0, 0, 0, 0, 0, 0, 5]
+            + [0, 0, 0, 0, 0, 0x12, 0xD6, 0x87] + block + [0, 0, 0, 2, 0x7B, 0x7D]
+        #expect(Array(buffer: payload) == expected)
+        let read = try NodeEnvelope.decode(payload)
+        #expect(read.trace == trace && read.startsRun)
+        #expect(read.entries.map { String(buffer: $0) } == ["{}"])
+        let mark = NodeEnvelopeMark(origin: node, incarnation: 77)
+        #expect(mark.isBroadcast(payload) && mark.count(of: payload) == 1)
+        // Every cut is seen, in the trace too.
+        for length in 0..<payload.readableBytes {
+            #expect(failure(try #require(payload.getSlice(at: payload.readerIndex, length: length))) != nil)
+        }
+        // Ids that name nothing are no trace, and no reason to lose a message.
+        var empty = payload
+        empty.setRepeatingByte(0, count: 26, at: payload.readerIndex + 34)
+        #expect(try NodeEnvelope.decode(empty).trace == nil)
+        // Without room for a trace there is none, and flags of later versions are refused.
+        #expect(try NodeEnvelope.decode(self.payload(["{}"])).trace == nil)
+        var unknown = payload
+        unknown.setInteger(7 as UInt8, at: payload.readerIndex + 2)
+        #expect(failure(unknown) == .unknownVersion)
+    }
+
     @Test func layoutIsAsDocumented() throws {
         let bytes = Array(buffer: try payload(["{}"]))
         let expected: [UInt8] =

@@ -2,7 +2,7 @@
 package enum ConfigurationDocument {
     /// An annotated YAML file that sets every setting to its default.
     package static var yaml: String {
-        var text = "# Settings of a Conduit node; every value here is the default.\n"
+        var text = heading
         text += "# Flags of the command win over environment variables, those over this file.\n"
         var open: [String] = []
         for key in ConfigurationKey.plain {
@@ -17,7 +17,7 @@ package enum ConfigurationDocument {
             }
             open = groups
             text += indent(groups.count) + "# " + key.summary + "\n"
-            text += indent(groups.count) + "# Allowed: " + key.allowed + ".\n"
+            text += indent(groups.count) + "# Allowed: " + key.allowed + "." + reloads(key) + "\n"
             text += indent(groups.count) + (key.components.last ?? "") + ": " + yamlValue(key) + "\n"
         }
         return text
@@ -25,9 +25,9 @@ package enum ConfigurationDocument {
 
     /// A file of variables, as systemd and containers read it.
     package static var environment: String {
-        var text = "# Settings of a Conduit node; every value here is the default.\n"
+        var text = heading
         for key in ConfigurationKey.plain {
-            text += "\n# \(key.summary)\n# Allowed: \(key.allowed).\n"
+            text += "\n# \(key.summary)\n# Allowed: \(key.allowed).\(reloads(key))\n"
             text += key.environmentName + "=" + (key.defaultText == "[]" ? "" : key.defaultText) + "\n"
         }
         return text
@@ -44,6 +44,9 @@ package enum ConfigurationDocument {
             by its extension; a list is a list there and has commas in variables. `CONDUIT_CONFIG` names the file where
             `--config` doesn't. Durations need a unit: `ms`, `s`, `m` or `h`. Secrets are never printed.
 
+            A running node takes over settings with **yes** under *reload* on SIGHUP; what of the others has changed it names
+            in its log ([operations.md](operations.md#reload)).
+
             This page is written by `conduit config --format markdown`.
 
             """
@@ -54,15 +57,20 @@ package enum ConfigurationDocument {
                 group = own
                 text += "\n## \(group)\n\n"
                 if let note = ConfigurationKey.notes[group] { text += wrapped(note, width: 118) + "\n\n" }
-                text += "| key | environment | default | allowed | what it does |\n|---|---|---|---|---|\n"
+                text += "| key | environment | default | allowed | reload | what it does |\n|---|---|---|---|---|---|\n"
             }
             let value = key.defaultText.isEmpty ? "empty" : "`\(key.defaultText)`"
             let secret = key.isSecret ? " Secret." : ""
-            text += "| `\(key.name)` | `\(key.environmentName)` | \(value) | \(cell(key.allowed)) | "
+            text += "| `\(key.name)` | `\(key.environmentName)` | \(value) | \(cell(key.allowed)) | \(key.isReloadable ? "yes" : "") | "
             text += "\(cell(key.summary))\(secret) |\n"
         }
         return text
     }
+
+    private static let heading = "# Settings of a Conduit node; every value here is the default.\n"
+        + "# Those marked (reload) are taken over by a running node on SIGHUP.\n"
+
+    private static func reloads(_ key: ConfigurationKey) -> String { key.isReloadable ? " (reload)" : "" }
 
     private static func note(on group: String, indent: String) -> String {
         guard let note = ConfigurationKey.notes[group] else { return "" }

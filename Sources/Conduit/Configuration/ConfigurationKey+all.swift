@@ -6,7 +6,7 @@ extension ConfigurationKey {
     /// Every setting of a node, in the order of the sample file. Those with `<namespace>` in their name are patterns.
     package static let all: [ConfigurationKey] =
         node + http + echo + httpDoor + auth + authTimes + limits + frames + limitsDoor + clientLimits + compression
-        + heartbeat + rooms + redis + cluster + events + presence + admin + logging + drain + rebalance
+        + heartbeat + rooms + redis + cluster + events + presence + admin + tracing + logging + drain + rebalance
 
     private static let node: [ConfigurationKey] = [
         ConfigurationKey(

@@ -1,12 +1,12 @@
 /// The value of every setting after all sources were read, and everything that was wrong with them.
-package struct ConfigurationValues: Sendable {
+package struct ConfigurationValues: Sendable, Equatable {
     private var values: [String: ConfigurationValue] = [:]
     private var origins: [String: String] = [:]
     private var faulty: Set<String> = []
     /// What is wrong so far.
     package private(set) var problems: [ConfigurationProblem] = []
     /// The namespaces of rooms that have settings of their own, sorted.
-    package let namespaces: [String]
+    package private(set) var namespaces: [String]
 
     /// Reads all settings from sources, the strongest first. Values that a stronger source hides are checked too.
     package init(sources: [ConfigurationSource]) {
@@ -100,5 +100,45 @@ package struct ConfigurationValues: Sendable {
         case .boolean(let flag): return String(flag)
         case .list(let items): return items.joined(separator: ",")
         }
+    }
+}
+
+// Two readings beside each other.
+extension ConfigurationValues {
+    /// What holds for a setting, also of a namespace that isn't named here: what all other rooms have.
+    private func value(of key: ConfigurationKey) -> ConfigurationValue? {
+        if let value = values[key.name] { return value }
+        guard key.namespace != nil, let last = key.components.last else { return nil }
+        return values["rooms.\(ConfigurationKey.defaultNamespace).\(last)"]
+    }
+
+    /// Every setting of both.
+    private func keys(with other: ConfigurationValues) -> [ConfigurationKey] {
+        let all = Set(namespaces + other.namespaces)
+        return ConfigurationKey.plain
+            + all.flatMap { namespace in ConfigurationKey.patterns.map { $0.setting(of: namespace) } }
+    }
+
+    /// The names of settings that have another value there.
+    package func differences(from other: ConfigurationValues) -> [String] {
+        keys(with: other).filter { value(of: $0) != other.value(of: $0) }.map(\.name)
+    }
+
+    /// The names of settings that somebody has set and that a running node doesn't take over.
+    package var setForGood: [String] {
+        origins.keys.sorted().filter { ConfigurationKey.named($0)?.isReloadable == false }
+    }
+
+    /// The same with the values of some settings taken from another reading.
+    package func replacing(_ names: [String], from other: ConfigurationValues) -> ConfigurationValues {
+        var result = self
+        let names = Set(names)
+        result.namespaces = Set(namespaces + other.namespaces).sorted()
+        for key in keys(with: other) {
+            let source = names.contains(key.name) ? other : self
+            result.values[key.name] = source.value(of: key)
+            result.origins[key.name] = source.origins[key.name]
+        }
+        return result
     }
 }

@@ -68,6 +68,13 @@ extension NodeConfiguration {
         return what + place
     }
 
+    /// What holds for the port of a node that lets anybody in.
+    mutating func applyOpenRules() {
+        let (host, origins) = (listeningHost(isAuthenticated: false), openOrigins)
+        gateway.host = host
+        gateway.origins = origins
+    }
+
     /// What an operator must know of tokens that never end, in one line; `nil` when there are none.
     package var endlessTokensNotice: String? {
         guard auth.jwt.isConfigured, !auth.jwt.requiresExpiry else { return nil }

@@ -55,10 +55,12 @@ extension NodeConfiguration {
         hub.refreshGraceMilliseconds = values.milliseconds("auth.refresh-grace")
         hub.revocationAgeMilliseconds = Int64(values.milliseconds("auth.revocation-age"))
         cluster.rooms = hub.rooms
+        tracing = Self.tracing(values)
         shutdownTimeout = .milliseconds(values.milliseconds("shutdown.timeout"))
         drain = Self.drain(values)
         rebalance = Self.rebalance(values)
         Self.findContradictions(in: &values)
+        loaded = values
     }
 
     private static func hub(_ values: ConfigurationValues) -> HubConfiguration {
@@ -196,6 +198,7 @@ extension NodeConfiguration {
         findContradictionsOfRooms(in: &values)
         findContradictionsOfAuth(in: &values)
         findContradictionsOfDrain(in: &values)
+        findContradictionsOfTracing(in: &values)
     }
 
     private static func findContradictionsOfPorts(in values: inout ConfigurationValues) {

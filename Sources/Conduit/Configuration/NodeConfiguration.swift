@@ -29,6 +29,10 @@ public struct NodeConfiguration: Sendable {
     public var logLevel = Logger.Level.info
     /// Form of log lines.
     public var logFormat = LogFormat.auto
+    /// Whether and how messages are traced.
+    public var tracing = TracingConfiguration()
+    /// What it was loaded from; `nil` for one that was made by hand.
+    package var loaded: ConfigurationValues?
     /// How long a graceful stop may take.
     public var shutdownTimeout = Duration.seconds(30)
 
@@ -66,6 +70,9 @@ public struct NodeConfiguration: Sendable {
         cluster.furtherRedis = read.cluster.furtherRedis
         cluster.prefix = read.cluster.prefix
     }
+
+    /// The settings that somebody has set and that a running node doesn't take over (``ConduitNode/reload(_:)``).
+    package var settingsThatNeedRestart: [String] { loaded?.setForGood ?? [] }
 
     /// The name of this machine, as its kernel has it.
     package static func hostName() -> String {

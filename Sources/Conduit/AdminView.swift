@@ -16,7 +16,7 @@ struct AdminView: AdminNode {
     let authenticator: LiveAuthenticator?
     let operations: NodeOperations
 
-    private var configuration: NodeConfiguration { live.current }
+    var configuration: NodeConfiguration { live.current }
 
     var nodeID: NodeID { configuration.nodeID }
 

@@ -16,7 +16,7 @@ package struct Sample: Sendable, Hashable {
 }
 
 /// A room in which much is said, from `p:busy:<id>`.
-package struct BusyRoom: Sendable, Hashable {
+package struct BusyRoomRow: Sendable, Hashable {
     package let room: String
     /// Published a second, over all nodes that tell of it.
     package let messagesPerSecond: Double
@@ -52,7 +52,7 @@ extension ClusterReader {
     }
 
     /// The rooms in which most is said, as the nodes tell it, the busiest first, in one round trip.
-    package func busiest(of nodes: [NodeID]) async throws -> [BusyRoom] {
+    package func busiest(of nodes: [NodeID]) async throws -> [BusyRoomRow] {
         let answers = try await client.pipeline(
             nodes.map { ["ZRANGE", .string(keys.busy(of: $0)), .integer(-Self.mostRooms), "-1", "WITHSCORES"] })
         var sums: [String: (rate: Double, nodes: Int)] = [:]
@@ -65,7 +65,7 @@ extension ClusterReader {
                 sums[room] = (sum.rate + rate, sum.nodes + 1)
             }
         }
-        let rooms = sums.map { BusyRoom(room: $0.key, messagesPerSecond: $0.value.rate, nodes: $0.value.nodes) }
+        let rooms = sums.map { BusyRoomRow(room: $0.key, messagesPerSecond: $0.value.rate, nodes: $0.value.nodes) }
         return rooms.sorted { ($1.messagesPerSecond, $0.room) < ($0.messagesPerSecond, $1.room) }
     }
 }

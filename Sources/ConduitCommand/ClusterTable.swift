@@ -12,13 +12,13 @@ package struct ClusterTable: Sendable {
     private let rates: [NodeID: Double]
     /// Messages a second to clients, likewise.
     private let deliveryRates: [NodeID: Double]
-    private let busiest: [BusyRoom]
+    private let busiest: [BusyRoomRow]
     /// Rooms in JSON; a table has none.
     private static let mostRooms = 20
 
     package init(
         prefix: String, rows: [NodeRow], rates: [NodeID: Double], deliveryRates: [NodeID: Double] = [:],
-        busiest: [BusyRoom] = []
+        busiest: [BusyRoomRow] = []
     ) {
         self.deliveryRates = deliveryRates
         self.busiest = busiest

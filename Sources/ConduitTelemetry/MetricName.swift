@@ -247,14 +247,16 @@ public enum MetricName {
     /// Changes while the node ran.
     public static let configurationReloads = Metric(
         "conduit_config_reloads_total", .counter,
-        "Configurations that were read while the node ran, by result: changed, unchanged or failed.")
+        "Configurations that were read while the node ran, by result: changed, unchanged or failed.",
+        labels: ["result"])
     /// When it was read.
     public static let configurationReadTime = Metric(
         "conduit_config_read_timestamp_seconds", .gauge, "When the configuration was last read well.")
     /// Traces.
     public static let traces = Metric(
         "conduit_traces_total", .counter,
-        "Publications of clients with a trace: traced, or refused for the limit of traces a second.")
+        "Publications of clients with a trace: traced, or refused for the limit of traces a second.",
+        labels: ["result"])
 
     // The process; names that every Prometheus dashboard knows.
     /// CPU time.

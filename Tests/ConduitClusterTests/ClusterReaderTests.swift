@@ -78,9 +78,9 @@ import Testing
         let rooms = try await read(redis) { try await $0.busiest(of: nodes) }
         #expect(
             rooms == [
-                BusyRoom(room: "lobby", messagesPerSecond: 10, nodes: 1),
-                BusyRoom(room: "attic", messagesPerSecond: 8.5, nodes: 2),
-                BusyRoom(room: "cellar", messagesPerSecond: 1, nodes: 1),
+                BusyRoomRow(room: "lobby", messagesPerSecond: 10, nodes: 1),
+                BusyRoomRow(room: "attic", messagesPerSecond: 8.5, nodes: 2),
+                BusyRoomRow(room: "cellar", messagesPerSecond: 1, nodes: 1),
             ])
     }
 }

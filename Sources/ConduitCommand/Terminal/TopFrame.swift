@@ -8,7 +8,7 @@ package struct TopReading: Sendable {
     package var prefix = "conduit"
     package var rows: [NodeRow] = []
     package var history = TopHistory()
-    package var busiest: [BusyRoom] = []
+    package var busiest: [BusyRoomRow] = []
     package var events: [ClusterEvent] = []
     /// When, in milliseconds since 1970.
     package var at: Int64 = 0

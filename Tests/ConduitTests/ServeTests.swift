@@ -8,13 +8,16 @@ private final class ServedNode {
     private let folder: TemporaryFolder
     private let log: String
 
-    init(_ arguments: [String]) throws {
+    /// `softDescriptors`: the soft limit of open files that the shell before it sets.
+    init(_ arguments: [String], softDescriptors: Int? = nil) throws {
         folder = try TemporaryFolder()
         log = folder.path("log")
         try Data().write(to: URL(fileURLWithPath: log))
         let clean = ProcessInfo.processInfo.environment.keys.filter { $0.hasPrefix("CONDUIT_") }.flatMap { ["-u", $0] }
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = clean + [try Program.path, "serve", "--port", "0", "--admin-port", "0"] + arguments
+        // Each of them becomes the next one, under the same process id.
+        let shell = softDescriptors.map { ["/bin/sh", "-c", "ulimit -Sn \($0) && exec \"$0\" \"$@\""] } ?? []
+        process.arguments = clean + shell + [try Program.path, "serve", "--port", "0", "--admin-port", "0"] + arguments
         process.standardError = FileHandle(forWritingAtPath: log)
         process.standardOutput = FileHandle.nullDevice
         try process.run()
@@ -23,6 +26,13 @@ private final class ServedNode {
     deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
 
     var text: String { (try? String(contentsOfFile: log, encoding: .utf8)) ?? "" }
+
+    /// Soft and hard limit of open files, as the kernel has them.
+    func descriptorLimits() throws -> [Substring] {
+        let limits = try String(contentsOfFile: "/proc/\(process.processIdentifier)/limits", encoding: .utf8)
+        let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max open files") })
+        return Array(line.split(separator: " ")[3...4])
+    }
 
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
@@ -80,6 +90,16 @@ private func get(_ path: String, port: Int) async throws -> TestHTTPResponse {
         for line in node.text.split(separator: "\n") {
             #expect((try? JSONSerialization.jsonObject(with: Data(line.utf8))) != nil, "\(line)")
         }
+    }
+
+    @Test func softLimitOfDescriptorsIsRaisedToTheHardOne() async throws {
+        let node = try ServedNode([], softDescriptors: 128)
+        _ = try await node.port(of: "serving")
+        let limits = try node.descriptorLimits()
+        let hard = Int(limits[1]) ?? .max
+        #expect(limits[0] == "\(min(hard, 1_048_576))", "\(limits)")
+        node.signal(SIGTERM)
+        #expect(try await node.waitForEnd() == 0)
     }
 
     @Test func busyPortIsSaidAndExits69() async throws {

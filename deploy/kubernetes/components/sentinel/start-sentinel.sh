@@ -6,10 +6,10 @@ set -eu
 
 # Sentinel writes what it learns into its file, which is still there when only the container was restarted.
 if [ ! -s "$DATA/sentinel.conf" ]; then
-    master=$(named_master)
-    master=${master:-$first}
+    watched=$(named_master)
+    watched=${watched:-$first}
     # An unknown name would end it.
-    until getent hosts "$master" >/dev/null; do sleep 1; done
+    until getent hosts "$watched" >/dev/null; do sleep 1; done
     umask 077
     # Its id is its name's, so that after a restart it is not one Sentinel more.
     cat >"$DATA/sentinel.conf" <<CONF
@@ -23,12 +23,12 @@ sentinel resolve-hostnames yes
 sentinel announce-hostnames yes
 sentinel announce-ip $SELF
 sentinel announce-port $SENTINEL_PORT
-sentinel monitor $MASTER $master $PORT $(($(echo "$PEERS" | wc -w) / 2 + 1))
+sentinel monitor $MASTER $watched $PORT $(($(echo "$PEERS" | wc -w) / 2 + 1))
 sentinel auth-pass $MASTER $REDIS_PASSWORD
 sentinel down-after-milliseconds $MASTER ${DOWN_AFTER:-5000}
 sentinel failover-timeout $MASTER 15000
 sentinel parallel-syncs $MASTER 2
 CONF
-    say "the Sentinel watches $master"
+    say "the Sentinel watches $watched"
 fi
 exec redis-server "$DATA/sentinel.conf" --sentinel

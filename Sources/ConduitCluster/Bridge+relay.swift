@@ -92,7 +92,7 @@ extension Bridge {
             }
         case .failure(let error) where error.isPassing: outbox.putBack(now: now)
         case .failure:
-            if let entry = outbox.answered() { drop("refused", UInt64(entry.messages)) }
+            if let entry = outbox.answered() { drop(RelayDrop.refused, UInt64(entry.messages)) }
         }
         if outbox.waitingCount > 0 { needsFlush() }
     }
@@ -195,7 +195,7 @@ extension Bridge {
             if dropped["foreign_incarnation", default: 0] % 1_000 == 0 {
                 logger.error("another process uses this node's id", metadata: [LogKey.node: "\(node)"])
             }
-            return drop("foreign_incarnation")
+            return drop(RelayDrop.foreignIncarnation)
         }
         switch envelope.kind {
         case .send:

@@ -1,7 +1,7 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-deploy test-faults conformance fuzz measure-edge \
-	bench bench-sweep bench-micro bench-docs lint format check clean
+.PHONY: help install run build test test-tsan test-page test-clients test-deploy test-prometheus test-faults \
+	conformance fuzz measure-edge measure-figures bench bench-sweep bench-micro bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -55,6 +55,14 @@ fuzz: install ## Fuzz the readers of foreign bytes, each for TIME seconds (60), 
 measure-edge: install ## Measure what broken clients cost the others, with a release build (minutes)
 	swift build -c release --product conduit
 	@dev/measure-edge
+
+test-prometheus: ## Run a real Prometheus on a real cluster: metrics, alert rules, the Grafana dashboard (a minute)
+	@dev/install --ci
+	@dev/test-prometheus
+
+measure-figures: install ## Measure what heartbeats and scrapes cost with 10,000 clients, with a release build (minutes)
+	swift build -c release --product conduit
+	@dev/measure-figures
 
 bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains
 	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench $(if $(SAVE),--save '$(SAVE)')

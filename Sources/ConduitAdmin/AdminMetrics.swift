@@ -102,7 +102,8 @@ enum AdminMetrics {
     private static func write(_ cluster: ClusterStatistics, to page: inout PrometheusText) {
         page.write(MetricName.relayPublished, cluster.relayPublished)
         page.write(MetricName.relayReceived, cluster.relayReceived)
-        page.write(MetricName.relayDropped, label: "reason", cluster.relayDropped)
+        let never = Dictionary(uniqueKeysWithValues: RelayDrop.all.map { ($0, UInt64(0)) })
+        page.write(MetricName.relayDropped, label: "reason", never.merging(cluster.relayDropped) { $1 })
         page.write(MetricName.relayGaps, cluster.relayGaps)
         page.write(MetricName.relayHealed, cluster.healed)
         page.write(MetricName.relayUnrecoverable, cluster.unrecoverable)

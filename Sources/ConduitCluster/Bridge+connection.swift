@@ -135,7 +135,7 @@ extension Bridge {
         limitedLog.log(
             .error, "Redis refuses subscriptions; check the rights of the user",
             [LogKey.error: "\(error)", LogKey.count: "\(channels.count)"])
-        drop("subscribe_refused", UInt64(channels.count))
+        drop(RelayDrop.subscribeRefused, UInt64(channels.count))
         backlog -= channels.count
         for channel in channels {
             guard let topic = keys.topic(ofChannel: channel) else { continue }

@@ -94,7 +94,7 @@ extension Bridge {
             }
         case .failure(let error) where error.isPassing: outbox.putBack(now: now)
         case .failure:
-            if let entry = outbox.answered() { drop("refused", UInt64(entry.messages)) }
+            if let entry = outbox.answered() { drop(RelayDrop.refused, UInt64(entry.messages)) }
         }
         if outbox.waitingCount > 0 { needsFlush() }
     }
@@ -194,7 +194,7 @@ extension Bridge {
     private func receivedOwn(_ topic: BusTopic, _ envelope: NodeEnvelope) {
         guard envelope.incarnation == incarnation else {
             limitedLog.log(.error, "another process uses this node's id", [LogKey.node: "\(node)"])
-            return drop("foreign_incarnation")
+            return drop(RelayDrop.foreignIncarnation)
         }
         switch envelope.kind {
         case .send:

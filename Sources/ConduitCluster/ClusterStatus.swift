@@ -112,7 +112,7 @@ package struct ClusterStatistics: Sendable {
 }
 
 /// The reasons in ``ClusterStatistics/relayDropped``.
-enum RelayDrop {
+package enum RelayDrop {
     static let outboxBytes = "outbox_bytes"
     static let outboxAge = "outbox_age"
     static let malformed = "malformed"
@@ -125,4 +125,14 @@ enum RelayDrop {
     static let orderedBusy = "ordered_busy"
     static let orderedRefused = "ordered_refused"
     static let revocation = "revocation"
+    static let refused = "refused"
+    static let subscribeRefused = "subscribe_refused"
+    static let foreignIncarnation = "foreign_incarnation"
+
+    /// All of them but those of ``ConduitWire/NodeEnvelope/Failure``: whoever shows figures begins each with 0, so that the
+    /// first loss is seen as a rise.
+    package static let all = [
+        badChannel, badEntry, bridgeBusy, foreignIncarnation, malformed, orderedBusy, orderedRefused,
+        orderedUnavailable, outboxAge, outboxBytes, publishRefused, refused, revocation, shardBusy, subscribeRefused,
+    ]
 }

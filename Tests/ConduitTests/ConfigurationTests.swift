@@ -90,6 +90,7 @@ private func problems(
             redis.tls.key-file= \
             redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
+            events.rooms=true events.clients=false events.per-second=100 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
             admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
             """
@@ -142,6 +143,7 @@ private func problems(
         "redis.tls.certificate-file": ("", "a\u{0}"), "redis.tls.key-file": ("", "a\u{0}"),
         "redis.tls.ca-file": ("/proc/self/stat", "a\u{0}"),
         "redis.tls.verify": ("false", "0"), "cluster.heartbeat": ("500ms", "1ms"), "cluster.lease": ("10s", "11m"),
+        "events.rooms": ("false", "0"), "events.clients": ("true", "some"), "events.per-second": ("1", "0"),
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
         "presence.diff-interval": ("1s", ""), "ready.degraded-status": ("503", "404"), "admin.enabled": ("false", "1"),
         "admin.host": ("localhost", ""), "admin.port": ("0", "80a"), "admin.token": ("s3cret", "a b"),

@@ -13,12 +13,12 @@ import Testing
     @Test func figuresAppearInRedisAndInMetrics() async throws {
         let redis = try await RedisServer.start()
         let settings = [
-            "CONDUIT_REDIS_URL": redis.url, "CONDUIT_HEARTBEAT_PING_INTERVAL": "50ms", "CONDUIT_EVENTS_CLIENTS": "true",
+            "CONDUIT_HEARTBEAT_PING_INTERVAL": "50ms", "CONDUIT_EVENTS_CLIENTS": "true",
             "CONDUIT_CLUSTER_HEARTBEAT": "100ms", "CONDUIT_CLUSTER_LEASE": "2s", "CONDUIT_NODE_EVENT_LOOPS": "2",
             "CONDUIT_ROOMS_CHAT_PRESENCE": "count",
         ]
-        let a = try await NodeProcess.start("fig-a", settings), b = try await NodeProcess.start("fig-b", settings)
-        for node in [a, b] { try await eventually { try await node.get("/ready").body.contains("ready") } }
+        let a = try await NodeProcess.start("fig-a", redis: redis.url, settings)
+        let b = try await NodeProcess.start("fig-b", redis: redis.url, settings)
         let ann = try await TestWebSocket.connect(port: a.port), bob = try await TestWebSocket.connect(port: b.port)
         for socket in [ann, bob] {
             #expect(try await socket.request("join_room", #"{"room":"chat:1"}"#).type == "room_joined")

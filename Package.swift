@@ -203,8 +203,9 @@ let package = Package(
         .testTarget(
             name: "ConduitTests",
             dependencies: [
-                "Conduit", "ConduitCommand", "ConduitAdmin", "ConduitAuth", "ConduitGateway", "ConduitCluster",
-                "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", "ConduitTesting",
+                "Conduit", "ConduitCommand", "ConduitAdmin", "ConduitAuth", "ConduitBench", "ConduitGateway",
+                "ConduitCluster", "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
+                "ConduitTesting",
                 configuration, nio,
                 posix, logging, tracing,
             ],

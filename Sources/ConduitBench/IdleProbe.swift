@@ -28,6 +28,16 @@ package struct IdleProbe: Sendable {
         package var pings = 0
         /// It was asked something at the end, and an answer came.
         package var hasAnswered = false
+
+        package init(
+            end: End, handshakeSeconds: Double = 0, seconds: Double = 0, pings: Int = 0, hasAnswered: Bool = false
+        ) {
+            self.end = end
+            self.handshakeSeconds = handshakeSeconds
+            self.seconds = seconds
+            self.pings = pings
+            self.hasAnswered = hasAnswered
+        }
     }
 
     private let target: BenchTarget

@@ -32,10 +32,11 @@ struct RoomTail {
             switch event {
             case .subscribed:
                 // After the confirmation: what comes from now on is heard, what came before is in the log.
-                let entries =
-                    if let shown { try await missed(after: shown, reader) } else {
-                        try await reader.log(of: room, newest: max(lines, 1))
-                    }
+                let place = shown
+                let entries = try await patiently {
+                    guard let place else { return try await reader.log(of: room, newest: max(lines, 1)) }
+                    return try await missed(after: place, reader)
+                }
                 // Without lines to show, only where the log ends is of interest.
                 for entry in entries {
                     if !isFirst || lines > 0 {
@@ -63,6 +64,17 @@ struct RoomTail {
             }
             let dropped = listener.takeDropped()
             if dropped > 0 { CommandExit.say("conduit: \(dropped) messages came too fast and are not shown") }
+        }
+    }
+
+    /// The subscription may be back before the connection for commands is: what fails for that is tried again.
+    private func patiently(_ read: () async throws -> [LogEntry]) async throws -> [LogEntry] {
+        while true {
+            do {
+                return try await read()
+            } catch let error as RedisError where error.code != .server || error.isPassing {
+                try await Task.sleep(for: .milliseconds(100))
+            }
         }
     }
 

@@ -37,7 +37,7 @@ struct TopCommand: AsyncParsableCommand {
             try await ClusterReader.withServer(in: cluster) { reader in
                 guard let terminal else {
                     let reading = try await TopReading.read(
-                        reader, prefix: cluster.prefix, TopHistory(), samples: TopSession.firstSamples)
+                        reader, prefix: cluster.prefix, TopHistory(), samples: TopSession.minute)
                     let lines = TopFrame(reading, width: width ?? Self.outputWidth).whole()
                     return print(lines.map(\.plain).joined(separator: "\n"))
                 }
@@ -79,6 +79,7 @@ private struct TopLooker: Sendable {
     func run(_ take: @Sendable (TopSession.Event) -> Void) async {
         var history = TopHistory()
         var samples = TopSession.firstSamples
+        var isFirst = true
         let clock = ContinuousClock()
         var next = clock.now
         while !Task.isCancelled {
@@ -88,17 +89,19 @@ private struct TopLooker: Sendable {
                     let reading = try await TopReading.read(reader, prefix: prefix, history, samples: samples)
                     history = reading.history
                     // Nodes beat once a second; one that beats faster leaves holes that nobody sees.
-                    samples = min(TopSession.firstSamples, 4 + 2 * Int(interval.components.seconds))
+                    let few = min(TopSession.minute, 4 + 2 * Int(interval.components.seconds))
+                    samples = isFirst ? TopSession.minute : few
+                    isFirst = false
                     take(.reading(reading))
                 } catch {
                     take(.failed("Redis can't be read: \(error)"))
-                    samples = TopSession.firstSamples
+                    samples = TopSession.minute
                 }
                 // A slow Redis is not asked without a pause.
                 next = max(next + interval, started + interval, clock.now + interval / 4)
             } else {
                 next = clock.now + .milliseconds(100)
-                samples = TopSession.firstSamples
+                samples = TopSession.minute
             }
             try? await clock.sleep(until: next)
         }
@@ -107,8 +110,9 @@ private struct TopLooker: Sendable {
 
 /// Keys, signals and readings, one after the other, until somebody has seen enough.
 private final class TopSession {
-    /// Two minutes are shown at most; a minute is read at first.
-    static let firstSamples = 64
+    /// The first picture comes at once, with what rates need; the second has a minute of the past.
+    static let firstSamples = 12
+    static let minute = 64
 
     enum Event: Sendable {
         case key(TerminalKey?)

@@ -114,6 +114,13 @@ import Testing
         #expect(table.status == 0 && table.output.contains("first") && table.output.contains("second"), "\(table)")
         let audit = try await Program.run("audit", environment: stage.settings)
         #expect(audit.status == 0 && audit.output.contains("second"), "\(audit)")
+        let top = try await Program.run("top", environment: stage.settings)
+        #expect(top.status == 0 && top.output.contains("2 nodes  2 ready"), "\(top)")
+        let events = try await Program.run("tail", "--count", "1", environment: stage.settings)
+        #expect(events.status == 0 && events.output.contains("first"), "\(events)")
+        let log = try await Program.run(
+            "tail", "--room", "chat:a", "-n", "2", "--count", "2", environment: stage.settings)
+        #expect(log.status == 0 && log.output.contains("\"offset\":3"), "\(log)")
         await second.shutdown()
         try await eventually("the second node is gone") {
             try await ann.request("presence", #"{"room":"hall-0"}"#).int("count") == 1

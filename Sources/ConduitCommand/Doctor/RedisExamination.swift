@@ -176,7 +176,9 @@ struct RedisExamination {
                 Finding(
                     area, "rights", .ok, "the user \(user) may do all that a node needs, under \(prefix):"))
         }
-        for failure in outcome.failures.prefix(3) { findings.append(Finding(area, "writes", .fail, failure)) }
+        for (message, names) in outcome.failures.sorted(by: { $0.key < $1.key }).prefix(3) {
+            findings.append(Finding(area, "writes", .fail, "\(message) (\(names.joined(separator: ", ")))"))
+        }
         return findings
     }
 

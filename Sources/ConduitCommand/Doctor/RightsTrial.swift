@@ -6,8 +6,8 @@ struct RightsTrial {
     struct Outcome {
         /// What the user may not do, in the words of ACLs.
         var denied: Set<String> = []
-        /// What failed for another reason, in words.
-        var failures: [String] = []
+        /// What failed for another reason: the commands by Redis's words.
+        var failures: [String: [String]] = [:]
     }
 
     private let shape: RedisRights.Shape
@@ -80,7 +80,7 @@ struct RightsTrial {
             case "NOSCRIPT": break
             case "ASK", "MOVED", "TRYAGAIN": break
             case nil: throw error
-            default: outcome.failures.append("\(name.uppercased()) fails: \(error.message)")
+            default: outcome.failures[error.message, default: []].append(name)
             }
         }
         return outcome

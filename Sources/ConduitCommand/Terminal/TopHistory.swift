@@ -33,6 +33,8 @@ package struct TopHistory: Sendable {
                 let figures = row.fields.compactMapValues { Double($0) }.filter { Self.names.contains($0.key) }
                 own.append(Sample(at: now, figures: figures))
             }
+            // A longer look back than before has the rest, too.
+            if let first = new.first, own.first.map({ first.at < $0.at }) ?? false { own = [] }
             let last = own.last?.at ?? .min
             own += new.filter { $0.at > last }
             let oldest = (own.last?.at ?? 0) - Self.span
@@ -43,9 +45,13 @@ package struct TopHistory: Sendable {
 
     /// How much a counter of a node rises a second; `nil` where that can't be told, as after a restart.
     package func rate(_ name: String, of node: NodeID) -> Double? {
-        guard let own = samples[node], let last = own.last,
-            let first = own.first(where: { $0.at >= last.at - Self.window })
-        else { return nil }
+        guard let own = samples[node], let last = own.last, var value = last.figures[name] else { return nil }
+        // Back to the beginning of the window, or to where the counter began anew.
+        var first = last
+        for sample in own.dropLast().reversed() where sample.at >= last.at - Self.window {
+            guard let earlier = sample.figures[name], earlier <= value else { break }
+            (first, value) = (sample, earlier)
+        }
         return Self.rate(name, from: first, to: last)
     }
 

@@ -1,6 +1,6 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-deploy test-prometheus test-faults \
+.PHONY: help install run build test test-tsan test-page test-clients test-api test-deploy test-prometheus test-faults \
 	conformance fuzz measure-edge measure-figures bench bench-sweep bench-micro bench-docs lint format check clean
 
 help: ## This list
@@ -42,6 +42,9 @@ test-clients: ## Test the program that was built last with clients in Go (gorill
 test-deploy: ## Try the files in deploy/ with the program that was built last: Kubernetes, balancers, systemd (ONLY= chooses)
 	@dev/install --ci
 	@dev/test-deploy $(if $(ONLY),--only '$(ONLY)')
+
+test-api: ## Judge the admin API of two nodes by its own OpenAPI document, with schemathesis (EXAMPLES= a request)
+	@dev/test-api
 
 test-faults: ## Run every fault test, minutes, and show the tables of figures (FAULTS= chooses; dev/test-faults --help)
 	@dev/test-faults

@@ -43,7 +43,7 @@ extension AdminOperation {
             route: { (parts) throws(AdminError) in .node(try AdminRoute.node(parts[0])) }),
     ]
 
-    private static let limit = Parameter(
+    static let limit = Parameter(
         "limit", #"{"type":"integer","minimum":1,"maximum":1000,"default":100}"#, "Most entries of the answer")
     private static let search = Parameter(
         "search", #"{"type":"string","maxLength":255}"#, "Is part of it, in small or capital letters")
@@ -83,10 +83,10 @@ extension AdminOperation {
             parameters: [
                 limit,
                 Parameter(
-                    "epoch", #"{"type":"string","minLength":1,"maxLength":64}"#, "Of the place; needs offset"),
+                    "epoch", #"{"type":"string","minLength":1,"maxLength":64}"#, "Of the place; else the log's own"),
                 Parameter(
                     "offset", #"{"type":"integer","minimum":0,"maximum":9007199254740991}"#,
-                    "Of the place; needs epoch"),
+                    "Of the place; 0 where only the epoch is named"),
             ],
             answers: [Answer(schema: "History", summary: "Messages, oldest first")],
             route: { (parts) throws(AdminError) in .history(try AdminRoute.room(parts[0])) }),
@@ -94,7 +94,8 @@ extension AdminOperation {
 
     private static let clients: [AdminOperation] = [
         AdminOperation(
-            method: .get, path: "/api/v1/clients", id: "listClients", tag: "clients", summary: "Connections of any node",
+            method: .get, path: "/api/v1/clients", id: "listClients", tag: "clients",
+            summary: "Connections of any node",
             parameters: [
                 search,
                 Parameter("user", AdminSchemas.ref("UserID"), "Only this user's"),
@@ -102,7 +103,7 @@ extension AdminOperation {
                 Parameter("room", AdminSchemas.ref("RoomName"), "Only members of this room"),
                 limit, Parameter("cursor", AdminSchemas.ref("ClientID"), "Of the page before"),
             ],
-            answers: [Answer(schema: "Clients", summary: "One page, by id")], errors: [404],
+            answers: [Answer(schema: "Clients", summary: "One page, by id")],
             route: { (_) throws(AdminError) in .clients }),
         AdminOperation(
             method: .get, path: "/api/v1/clients/{client}", id: "getClient", tag: "clients", summary: "One connection",
@@ -144,15 +145,5 @@ extension AdminOperation {
             summary: "Makes tokens good no more, and ends the connections that came with them with close code 3500",
             body: "RevokeBody", answers: [Answer(schema: "Revocation", summary: "Until when it is remembered")],
             route: { (_) throws(AdminError) in .revoke }),
-        AdminOperation(
-            method: .post, path: "/api/v1/nodes/{node}/drain", id: "drain", tag: "commands",
-            summary: "Sends the clients of a node elsewhere at a pace and ends it", body: "DrainBody",
-            answers: [Answer(schema: "Drain", summary: "It has begun")], errors: [404],
-            route: { (parts) throws(AdminError) in .drain(try AdminRoute.node(parts[0])) }),
-        AdminOperation(
-            method: .post, path: "/api/v1/rebalance", id: "rebalance", tag: "commands",
-            summary: "Shares clients out over the nodes again, at a pace", body: "RebalanceBody",
-            answers: [Answer(schema: "Rebalance", summary: "The nodes that send clients elsewhere")],
-            route: { (_) throws(AdminError) in .rebalance }),
     ]
 }

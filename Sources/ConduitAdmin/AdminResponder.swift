@@ -117,6 +117,8 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         case .rebalance:
             try AdminCommand.checkEmpty(await body(request))
             return Self.json(try await node.rebalance().json)
+        // Of `AdminOperation.announced`.
+        case .page, .series, .events: throw AdminError.notFound
         }
     }
 

@@ -22,6 +22,9 @@ enum AdminRoute: Hashable, Sendable {
     case disconnect
     case kick(RoomName)
     case revoke
+    case page
+    case series
+    case events
     case drain(NodeID)
     case rebalance
 

@@ -7,6 +7,7 @@ import ConduitWire
 extension Bridge {
     func receivedControl(_ topic: BusTopic, _ envelope: NodeEnvelope) {
         guard topic == .control || topic == .node(node) else { return drop(RelayDrop.badChannel) }
+        var isCounted = false
         for entry in envelope.entries {
             guard let message = ControlMessage(entry) else {
                 drop(RelayDrop.badEntry)
@@ -20,8 +21,11 @@ extension Bridge {
                 guard topic == .node(node) else { return drop(RelayDrop.badChannel) }
                 onOrder?(.drain(milliseconds: milliseconds))
             case .rebalance: onOrder?(.rebalance)
+            // Said for nodes that can't count: done first, it would leave nothing to be counted.
+            case .disconnect where isCounted: break
             default: perform(message, from: envelope.origin)
             }
+            if case .ask(let request) = message, case .disconnect = request.question { isCounted = true }
         }
     }
 

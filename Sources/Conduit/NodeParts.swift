@@ -167,7 +167,7 @@ final class NodeParts: Sendable {
         let start = NIODeadline.now()
         rebalancer.stop()
         bridge.setState(.draining)
-        let clients = await hub.connectionCount()
+        let clients = await hub.openCount()
         let echoes = await gateway.echoCount()
         let times = DrainTimes(
             configuration.drain, within: timeout ?? configuration.shutdownTimeout,
@@ -192,7 +192,7 @@ final class NodeParts: Sendable {
     /// Clients and echoes share the pace; what is still there at the end is cut.
     private func sendAway(_ times: DrainTimes, since start: NIODeadline) async {
         let echoes = await gateway.echoCount()
-        let all = max(1, await hub.connectionCount() + echoes)
+        let all = max(1, await hub.openCount() + echoes)
         let rate = Double(configuration.drain.rate)
         let told = start + times.told
         let evenly = TimeAmount.nanoseconds(Int64(Double(all) / rate * 1_000_000_000))

@@ -74,7 +74,7 @@ final class Rebalancer: Sendable {
         }
         if let strange { return .unsettled(strange.node, strange.state) }
         let others = loads.filter { $0.node != node }.map { ($0.node, $0.clients) }
-        return .settled(own: await hub.connectionCount(), others: Dictionary(others) { first, _ in first })
+        return .settled(own: await hub.openCount(), others: Dictionary(others) { first, _ in first })
     }
 
     private func run(isCommanded: Bool) {

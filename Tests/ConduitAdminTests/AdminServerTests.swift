@@ -348,7 +348,7 @@ private func request(
         try await withAdmin { _, port in
             for path in [
                 "/", "/nothing", "/api", "/api/v1", "/api/v1/rooms", "/api/v1/rooms/a", "/api/v1/rooms/a/history",
-                "/api/v2/nodes", "/metrics/", "/health", "/api/v1/nodes/a/drain", "/api/v1/rebalance", "//metrics",
+                "/api/v2/nodes", "/metrics/", "/health", "/api/v1/nodes/a/drain/b", "//metrics",
             ] {
                 let answer = try await request(port, "GET", path)
                 #expect(answer.status == 404, "\(path)")

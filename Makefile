@@ -1,6 +1,6 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-faults conformance fuzz measure-edge bench \
+.PHONY: help install run build test test-tsan test-page test-clients test-faults conformance fuzz measure-edge measure-drain bench \
 	bench-sweep bench-micro bench-docs lint format check clean
 
 help: ## This list
@@ -51,6 +51,10 @@ fuzz: install ## Fuzz the readers of foreign bytes, each for TIME seconds (60), 
 measure-edge: install ## Measure what broken clients cost the others, with a release build (minutes)
 	swift build -c release --product conduit
 	@dev/measure-edge
+
+measure-drain: install ## Measure a rolling restart, a drain and a node that joins, with a release build (minutes)
+	swift build -c release --product conduit
+	@dev/measure-drain
 
 bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains
 	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench $(if $(SAVE),--save '$(SAVE)')

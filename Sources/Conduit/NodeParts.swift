@@ -92,8 +92,8 @@ final class NodeParts: Sendable {
             node: configuration.nodeID, configuration: cluster, eventLoop: group.any(), logger: logger)
         status.set(bridge)
         let rebalancer = Rebalancer(
-            configuration.rebalance, delay: TimeAmount(configuration.drain.reconnectDelay), hub: hub, bridge: bridge,
-            logger: logger)
+            configuration.rebalance, delay: TimeAmount(configuration.drain.reconnectDelay),
+            heartbeat: .milliseconds(cluster.heartbeatMilliseconds), hub: hub, bridge: bridge, logger: logger)
         let operations = NodeOperations(
             configuration: configuration, hub: hub, bridge: bridge, rebalancer: rebalancer)
         do {

@@ -125,11 +125,13 @@ import Testing
             let roster = try await watcher.request("presence", #"{"room":"hall"}"#)
             return roster.int("count") == 7 && roster.int("users") == 7
         }
-        let diffs = watcher.waitingMessages.compactMap { message -> String? in
-            if case .text(let text) = message, text.contains("presence_diff") { text } else { nil }
+        func diffs() -> String {
+            watcher.waitingMessages.map { message -> String in
+                if case .text(let text) = message, text.contains("presence_diff") { text } else { "" }
+            }.joined()
         }
-        #expect(diffs.contains { $0.contains("disconnected") })
-        #expect(!diffs.joined().contains("users_left"), "\(diffs)")
+        try await eventually { diffs().contains("disconnected") }
+        #expect(!diffs().contains("users_left"), "\(diffs())")
         await other.node.shutdown()
     }
 
@@ -183,7 +185,7 @@ import Testing
 
     @Test(arguments: [SIGTERM, SIGINT])
     func aSignalDrainsAndExitsWithNothing(signal: Int32) async throws {
-        let node = try await NodeProcess.start("one", waitsForRedis: false, ["CONDUIT_DRAIN_WAIT": "1s"])
+        let node = try await NodeProcess.start("one", ["CONDUIT_DRAIN_WAIT": "1s"])
         let client = try await TestWebSocket.connect(port: node.port)
         node.signal(signal)
         if signal == SIGTERM {

@@ -1,4 +1,5 @@
 import Conduit
+import ConduitCluster
 import ConduitTesting
 import NIOConcurrencyHelpers
 import NIOCore
@@ -37,6 +38,8 @@ private final class Wanderer: Sendable {
             // Quickly, for a test.
             $0.rebalance.share = 3_000
             $0.rebalance.interval = .milliseconds(500)
+            $0.cluster.heartbeatMilliseconds = 100
+            $0.drain.reconnectDelay = .milliseconds(100)
         }
     }
 

@@ -28,8 +28,10 @@ package struct ClientBalance: Sendable {
         }
         let mean = Self.mean(own: own + inFlight, others: others)
         let over = Double(own) - mean
-        isShedding = over >= 1 && over > mean * (isShedding ? tolerance / 2 : tolerance)
-        guard isShedding else {
+        let isOver = over >= 1 && over > mean * (isShedding ? tolerance / 2 : tolerance)
+        // With some on their way the mean may look higher than it is: only what is sure ends it.
+        if isOver || inFlight == 0 { isShedding = isOver }
+        guard isOver else {
             credit = 0
             return 0
         }

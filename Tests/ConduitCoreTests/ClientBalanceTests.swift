@@ -66,6 +66,9 @@ import Testing
         let second = balance.step(own: 30 - first, others: [0], inFlight: first, seconds: 60)
         #expect(second == 8)
         #expect(balance.step(own: 15, others: [first], inFlight: second, seconds: 60) == 0)
+        #expect(balance.isShedding, "what is on its way may have been counted twice")
+        #expect(balance.step(own: 15, others: [15], seconds: 60) == 0)
+        #expect(!balance.isShedding)
     }
 
     @Test func chanceDoesNotSendClientsToAndFro() {

@@ -1,7 +1,8 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
 .PHONY: help install run build test test-tsan test-page test-clients test-api test-deploy test-prometheus test-faults \
-	conformance fuzz measure-edge measure-figures bench bench-sweep bench-micro bench-docs lint format check clean
+	conformance fuzz measure-edge measure-figures measure-drain bench bench-sweep bench-micro bench-docs lint format \
+	check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -66,6 +67,10 @@ test-prometheus: ## Run a real Prometheus on a real cluster: metrics, alert rule
 measure-figures: install ## Measure what heartbeats and scrapes cost with 10,000 clients, with a release build (minutes)
 	swift build -c release --product conduit
 	@dev/measure-figures
+
+measure-drain: install ## Measure a rolling restart, a drain and a node that joins, with a release build (minutes)
+	swift build -c release --product conduit
+	@dev/measure-drain
 
 bench: install ## Measure the node side by side with a yardstick in C (minutes); Docs/performance.md explains
 	@ONLY='$(ONLY)' QUICK='$(QUICK)' RUNS='$(RUNS)' dev/bench $(if $(SAVE),--save '$(SAVE)')

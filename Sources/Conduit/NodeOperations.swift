@@ -45,7 +45,7 @@ final class NodeOperations: Sendable {
             carryOut(.drain(milliseconds: milliseconds))
             return .draining
         }
-        guard let loads = await bridge.loads() else { return .unreachable("redis") }
+        guard let loads = await bridge.loads(with: node) else { return .unreachable("redis") }
         guard let load = loads.first(where: { $0.node == node }) else { return .unknown }
         guard load.state != "lost" else { return .unreachable(node.rawValue) }
         guard load.state != NodeState.draining.rawValue else { return .draining }
@@ -53,7 +53,7 @@ final class NodeOperations: Sendable {
         let deadline = ContinuousClock.now + Self.answerTime
         repeat {
             try? await Task.sleep(for: Self.lookInterval)
-            guard let loads = await bridge.loads() else { continue }
+            guard let loads = await bridge.loads(with: node) else { continue }
             // It may be gone by now.
             guard let load = loads.first(where: { $0.node == node }), load.state == NodeState.ready.rawValue else {
                 return .draining

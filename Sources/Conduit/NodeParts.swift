@@ -103,8 +103,8 @@ final class NodeParts: Sendable {
             logger: logger)
         status.set(bridge)
         let rebalancer = Rebalancer(
-            configuration.rebalance, delay: TimeAmount(configuration.drain.reconnectDelay), hub: hub, bridge: bridge,
-            logger: logger)
+            configuration.rebalance, delay: TimeAmount(configuration.drain.reconnectDelay),
+            heartbeat: .milliseconds(cluster.heartbeatMilliseconds), hub: hub, bridge: bridge, logger: logger)
         let operations = NodeOperations(
             configuration: configuration, hub: hub, bridge: bridge, rebalancer: rebalancer)
         do {
@@ -178,7 +178,7 @@ final class NodeParts: Sendable {
         let configuration = live.current
         rebalancer.stop()
         bridge.setState(.draining)
-        let clients = await hub.connectionCount()
+        let clients = await hub.openCount()
         let echoes = await gateway.echoCount()
         let times = DrainTimes(
             configuration.drain, within: timeout ?? configuration.shutdownTimeout,
@@ -204,7 +204,7 @@ final class NodeParts: Sendable {
     private func sendAway(_ times: DrainTimes, since start: NIODeadline) async {
         let settings = live.current.drain
         let echoes = await gateway.echoCount()
-        let all = max(1, await hub.connectionCount() + echoes)
+        let all = max(1, await hub.openCount() + echoes)
         let rate = Double(settings.rate)
         let told = start + times.told
         let evenly = TimeAmount.nanoseconds(Int64(Double(all) / rate * 1_000_000_000))

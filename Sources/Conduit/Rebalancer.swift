@@ -38,12 +38,13 @@ final class Rebalancer: Sendable {
     private let state = Mutex(State())
 
     init(
-        _ configuration: RebalanceConfiguration, delay: TimeAmount, hub: Hub,
+        _ configuration: RebalanceConfiguration, delay: TimeAmount, heartbeat: Duration, hub: Hub,
         bridge: BridgeRef, logger: Logger
     ) {
         self.configuration = configuration
         self.delay = delay
-        self.interval = configuration.interval
+        // What was sent away in one step is counted by the others before the next but one.
+        self.interval = max(configuration.interval, heartbeat * 2 + Duration(delay))
         self.hub = hub
         self.bridge = bridge
         self.logger = logger
@@ -74,7 +75,7 @@ final class Rebalancer: Sendable {
         }
         if let strange { return .unsettled(strange.node, strange.state) }
         let others = loads.filter { $0.node != node }.map { ($0.node, $0.clients) }
-        return .settled(own: await hub.connectionCount(), others: Dictionary(others) { first, _ in first })
+        return .settled(own: await hub.openCount(), others: Dictionary(others) { first, _ in first })
     }
 
     private func run(isCommanded: Bool) {
@@ -88,6 +89,7 @@ final class Rebalancer: Sendable {
         var balance = ClientBalance(share: configuration.share, tolerance: configuration.tolerance)
         var wasShedding = false
         var blindSteps = 0
+        var inFlight = 0
         // A command ends at the latest when the node could have sent everybody away twice.
         let steps = Double(200 * 60 / configuration.share) / Self.seconds(interval)
         var step = 0.0
@@ -101,7 +103,9 @@ final class Rebalancer: Sendable {
                 if isCommanded, blindSteps >= Self.patience { step = steps }
             case .settled(let own, let others):
                 blindSteps = 0
-                let count = balance.step(own: own, others: Array(others.values), seconds: Self.seconds(interval))
+                let count = balance.step(
+                    own: own, others: Array(others.values), inFlight: inFlight, seconds: Self.seconds(interval))
+                inFlight = count
                 if balance.isShedding != wasShedding {
                     wasShedding = balance.isShedding
                     logger.info(

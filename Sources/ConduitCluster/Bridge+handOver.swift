@@ -19,23 +19,28 @@ package struct NodeLoad: Sendable, Hashable {
 
 // Clients that go to other nodes: what those have, and what is told to them.
 extension Bridge {
-    /// Asks Redis what each node of the directory has said of itself; `nil` when that can't be had, or not of all.
-    func loads(_ done: @escaping ([NodeLoad]?) -> Void) {
+    /// Asks Redis what each node of the directory has said of itself, and one that may be too new to be there; `nil` when
+    /// that can't be had, or not of all.
+    func loads(_ newcomer: NodeID?, _ done: @escaping ([NodeLoad]?) -> Void) {
         guard phase == .live, let commands, commands.isReady else { return done(nil) }
-        let nodes = Array(directory.nodes.keys) + [node]
+        let known = Set(directory.nodes.keys).union([node])
+        let nodes = newcomer.map { known.union([$0]) } ?? known
         var owed = nodes.count
         var loads: [NodeLoad] = []
+        var isWhole = true
         for id in nodes {
             commands.send(["HMGET", .string(keys.node(id)), "clients", "state"]) { result in
                 owed -= 1
                 if case .success(let value) = result, let fields = value.array, fields.count == 2 {
-                    loads.append(
-                        NodeLoad(
-                            node: id, clients: fields[0].string.flatMap { Int($0) }.map { max(0, $0) } ?? 0,
-                            state: fields[1].string ?? "lost"))
+                    let clients = fields[0].string.flatMap { Int($0) } ?? 0
+                    let state = fields[1].string
+                    if state != nil || known.contains(id) {
+                        loads.append(NodeLoad(node: id, clients: max(0, clients), state: state ?? "lost"))
+                    }
+                } else {
+                    isWhole = false
                 }
-                guard owed == 0 else { return }
-                done(loads.count == nodes.count ? loads : nil)
+                if owed == 0 { done(isWhole ? loads : nil) }
             }
         }
     }
@@ -44,13 +49,17 @@ extension Bridge {
 extension BridgeRef {
     private static let pollInterval = TimeAmount.milliseconds(20)
 
-    /// What each node that this one knows has said of itself, this one too; `nil` while Redis is away. Empty on a node
-    /// alone.
-    package func loads() async -> [NodeLoad]? {
+    /// What each node that this one knows has said of itself, this one too, and one that it may not know yet; `nil` while
+    /// Redis is away. Empty on a node alone.
+    package func loads(with newcomer: NodeID? = nil) async -> [NodeLoad]? {
         let asked = eventLoop.flatSubmit { [bridges, eventLoop] in
             let promise = eventLoop.makePromise(of: [NodeLoad]?.self)
             if let bridge = bridges.value?[ServerChoice.common] {
-                if bridge.phase == .alone { promise.succeed([]) } else { bridge.loads { promise.succeed($0) } }
+                if bridge.phase == .alone {
+                    promise.succeed([])
+                } else {
+                    bridge.loads(newcomer) { promise.succeed($0) }
+                }
             } else {
                 promise.succeed(nil)
             }

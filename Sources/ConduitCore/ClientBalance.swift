@@ -19,15 +19,19 @@ package struct ClientBalance: Sendable {
     }
 
     /// How many clients to send away in the next `seconds`: begins above the tolerance and ends at half of it.
-    package mutating func step(own: Int, others: [Int], seconds: Double) -> Int {
+    ///
+    /// - Parameter inFlight: clients that were sent away and that the others may not have counted yet.
+    package mutating func step(own: Int, others: [Int], inFlight: Int = 0, seconds: Double) -> Int {
         guard !others.isEmpty else {
             pause()
             return 0
         }
-        let mean = Self.mean(own: own, others: others)
+        let mean = Self.mean(own: own + inFlight, others: others)
         let over = Double(own) - mean
-        isShedding = over >= 1 && over > mean * (isShedding ? tolerance / 2 : tolerance)
-        guard isShedding else {
+        let isOver = over >= 1 && over > mean * (isShedding ? tolerance / 2 : tolerance)
+        // With some on their way the mean may look higher than it is: only what is sure ends it.
+        if isOver || inFlight == 0 { isShedding = isOver }
+        guard isOver else {
             credit = 0
             return 0
         }

@@ -2,12 +2,12 @@ package import ConduitWire
 package import NIOCore
 
 extension Hub {
-    /// Open connections on this node, those that are being closed too; costs next to nothing.
-    package func connectionCount() async -> Int { await connectionCounts().reduce(0, +) }
+    /// Clients of this node, without those that were told to go and whose connections aren't closed yet.
+    package func openCount() async -> Int { await openCounts().reduce(0, +) }
 
-    private func connectionCounts() async -> [Int] {
+    private func openCounts() async -> [Int] {
         var counts: [Int] = []
-        for shard in shards { counts.append(await shard.query { $0.clients.count } ?? 0) }
+        for shard in shards { counts.append(await shard.query { $0.clients.openCount } ?? 0) }
         return counts
     }
 
@@ -27,7 +27,7 @@ extension Hub {
         by deadline: NIODeadline? = nil
     ) async -> Int {
         let order = ShedOrder(count: count, perSecond: perSecond, reason: reason, delay: delay, deadline: deadline)
-        let counts = await connectionCounts()
+        let counts = await openCounts()
         // A shard without clients may get some before its turn is over.
         let weights = counts.map { max($0, 1) }
         let whole = weights.reduce(0, +)

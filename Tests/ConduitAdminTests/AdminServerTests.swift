@@ -406,7 +406,8 @@ func request(
         try await withAdmin { _, port in
             for path in [
                 "/nothing", "/api", "/api/v1", "/api/v1/rooms/a/b", "/api/v1/rooms/a/history/b", "/api/v1/users",
-                "/api/v2/nodes", "/metrics/", "/health", "/api/v1/nodes/a/b", "/api/v1/clients/a/b", "//metrics",
+                "/api/v2/nodes", "/metrics/", "/health", "/api/v1/nodes/a/b", "/api/v1/nodes/a/drain/b",
+                "/api/v1/clients/a/b", "//metrics",
             ] {
                 let answer = try await request(port, "GET", path)
                 #expect(answer.status == 404, "\(path)")

@@ -21,9 +21,10 @@ import Testing
         )
         for node in [a, b, c] { try await node.connected() }
         let hall = try room("hall")
+        try c.join(hall, "z", user: "w")
+        try await c.waitForRoster(hall, ["c.z"])
         try a.join(hall, "x", user: "u")
         try a.join(hall, "x2", user: "u", shard: 1)
-        try c.join(hall, "z", user: "w")
         for node in [a, c] { try await node.waitForRoster(hall, ["a.x", "a.x2", "c.z"]) }
         try await eventually { c.sink.observed(hall, "presence_diff").joined().contains("a.x2") }
         try sendAway(a, hall, "x")
@@ -47,9 +48,10 @@ import Testing
         let (a, c) = (try TestNode("a", configuration), try TestNode("c", configuration))
         for node in [a, c] { try await node.connected() }
         let hall = try room("hall")
+        try c.join(hall, "z", user: "w")
+        try await c.waitForRoster(hall, ["c.z"])
         try a.join(hall, "x", user: "u")
         try a.join(hall, "nobody")
-        try c.join(hall, "z", user: "w")
         for node in [a, c] { try await node.waitForRoster(hall, ["a.x", "a.nobody", "c.z"]) }
         try await eventually { c.sink.observed(hall, "presence_diff").joined().contains("a.x") }
         let began = ContinuousClock.now
@@ -77,8 +79,9 @@ import Testing
         let (a, c) = (try TestNode("a", configuration), try TestNode("c", configuration))
         for node in [a, c] { try await node.connected() }
         let hall = try room("hall")
-        try a.join(hall, "x", user: "u")
         try c.join(hall, "z", user: "w")
+        try await c.waitForRoster(hall, ["c.z"])
+        try a.join(hall, "x", user: "u")
         for node in [a, c] { try await node.waitForRoster(hall, ["a.x", "c.z"]) }
         try await eventually { c.sink.observed(hall, "presence_diff").joined().contains("a.x") }
         try sendAway(a, hall, "x")

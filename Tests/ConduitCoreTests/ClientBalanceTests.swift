@@ -58,6 +58,19 @@ import Testing
         #expect(balance.step(own: 54, others: [46], seconds: 60) == 0, "and begins again above the whole")
     }
 
+    /// The others' counts are as old as their last heartbeat.
+    @Test func whoIsOnTheWayCounts() {
+        var balance = ClientBalance(share: 100, tolerance: 5)
+        let first = balance.step(own: 30, others: [0], seconds: 15)
+        #expect(first == 7)
+        let second = balance.step(own: 30 - first, others: [0], inFlight: first, seconds: 60)
+        #expect(second == 8)
+        #expect(balance.step(own: 15, others: [first], inFlight: second, seconds: 60) == 0)
+        #expect(balance.isShedding, "what is on its way may have been counted twice")
+        #expect(balance.step(own: 15, others: [15], seconds: 60) == 0)
+        #expect(!balance.isShedding)
+    }
+
     @Test func chanceDoesNotSendClientsToAndFro() {
         var random = SystemRandomNumberGenerator()
         for _ in 0..<200 {

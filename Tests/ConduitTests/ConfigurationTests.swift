@@ -91,7 +91,8 @@ private func problems(
             redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
-            admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
+            admin.host=127.0.0.1 admin.port=8181 admin.token= tracing.enabled=false tracing.sample=0 \
+            tracing.per-second=100 tracing.exporter=none log.level=info log.format=auto shutdown.timeout=30s
             """
         #expect(ConfigurationKey.plain.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
     }

@@ -224,7 +224,8 @@ public enum MetricName {
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,
         presenceRepaired, redisRoundTrip, redisReconnects, outboxBytes, clusterNodes, authentications,
-        keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, configurationReloads,
+        keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker,
+        configurationReloads,
         configurationReadTime, traces, processCPU,
         processMemory, processDescriptors, processMaxDescriptors,
     ]

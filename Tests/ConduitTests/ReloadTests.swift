@@ -19,7 +19,8 @@ struct ReloadTests {
             }, environment: [:])
     }
 
-    private func publish(_ socket: TestWebSocket, _ room: String = "r", payload: String = "1") async throws -> TestEvent {
+    private func publish(_ socket: TestWebSocket, _ room: String = "r", payload: String = "1") async throws -> TestEvent
+    {
         try await socket.request("broadcast", "{\"room\":\"\(room)\",\"type\":\"note\",\"payload\":\(payload)}")
     }
 
@@ -229,10 +230,12 @@ struct ReloadTests {
             try await socket.send("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             let page = try await socket.waitForClose()
             let name = "conduit_config_reloads_total{result=\"\(result)\"} "
-            return page.split(separator: "\n").first { $0.hasPrefix(name) }.map { String($0.dropFirst(name.count)) } ?? ""
+            return page.split(separator: "\n").first { $0.hasPrefix(name) }.map { String($0.dropFirst(name.count)) }
+                ?? ""
         }
         let client = try await TestWebSocket.connect(port: node.port)
-        try write("limits: {rooms-per-client: 1}\nlog: {level: debug}\nhttp: {path: /other}\nadmin: {token: \(secret)}\n")
+        try write(
+            "limits: {rooms-per-client: 1}\nlog: {level: debug}\nhttp: {path: /other}\nadmin: {token: \(secret)}\n")
         node.signal(SIGHUP)
         // A token with spaces is none: that file is wrong as a whole.
         try await eventually("the mistake is told") { lines("not reloaded").count == 1 }
@@ -245,7 +248,8 @@ struct ReloadTests {
         try await eventually("all mistakes are told") { lines("not reloaded").count == 2 }
         #expect(lines("the configuration is wrong").count == 4)
         #expect(lines("did you mean log.level?").count == 1)
-        try write("limits: {rooms-per-client: 3}\nlog: {level: debug}\nhttp: {path: /other}\nadmin: {token: s3cr3t-0f-all}\n")
+        try write(
+            "limits: {rooms-per-client: 3}\nlog: {level: debug}\nhttp: {path: /other}\nadmin: {token: s3cr3t-0f-all}\n")
         node.signal(SIGHUP)
         try await eventually("the change is told") { lines("configuration reloaded").count == 1 }
         let told = try #require(lines("configuration reloaded").first)

@@ -217,11 +217,12 @@ struct TracingTests {
             ["CONDUIT_TRACING_ENABLED": "true", "CONDUIT_TRACING_EXPORTER": "log", "CONDUIT_LOG_FORMAT": "json"])
         let socket = try await TestWebSocket.connect(port: node.port)
         _ = try await socket.request("join_room", #"{"room":"r"}"#)
-        let body = #"{"type":"note","payload":1}"#
+        let body = #"{"room":"r","type":"note","payload":1}"#
         let admin = try await TestSocket.connect(port: node.adminPort)
         try await admin.send(
-            "POST /api/v1/rooms/r/publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-                + "traceparent: \(Self.parent)\r\nContent-Length: \(body.utf8.count)\r\nConnection: close\r\n\r\n\(body)")
+            "POST /api/v1/publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                + "traceparent: \(Self.parent)\r\nContent-Length: \(body.utf8.count)\r\nConnection: close\r\n\r\n\(body)"
+        )
         let answer = try await admin.waitForClose()
         #expect(answer.hasPrefix("HTTP/1.1 200"), "\(answer)")
         _ = try await socket.next(type: "note")

@@ -117,7 +117,8 @@ let package = Package(
             name: "Conduit",
             dependencies: [
                 "ConduitAdmin", "ConduitAuth", "ConduitGateway", "ConduitCluster", "ConduitRedis", "ConduitHub",
-                "ConduitWire", "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle, tracing,
+                "ConduitWire", "ConduitCore", "ConduitTelemetry", configuration, nio, posix, logging, lifecycle,
+                tracing,
             ],
             swiftSettings: strict),
         // The load generator behind `conduit bench`: knows the public protocol, nothing of a node.

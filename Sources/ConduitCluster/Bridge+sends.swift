@@ -34,7 +34,9 @@ extension Bridge {
         }
         guard let topic else { return }
         let entry = NodeSend(request: request, client: client, json: message.json)
-        relay(topic, .send, request: request, span: context.flatMap { relaySpan(in: $0) }) { writer in writer.append { entry.write(to: &$0) } }
+        relay(topic, .send, request: request, span: context.flatMap { relaySpan(in: $0) }) { writer in
+            writer.append { entry.write(to: &$0) }
+        }
     }
 
     /// Another node sends to a user or client that may be here.

@@ -87,7 +87,8 @@ struct ServeCommand: AsyncParsableCommand {
                 "authentication",
                 metadata: [
                     LogKey.tokens: "\(auth.jwt.isConfigured)", LogKey.anonymous: "\(auth.allowsAnonymous)",
-                    LogKey.hook: "\(auth.hook.map { $0.asks.map(\.rawValue).sorted().joined(separator: ",") } ?? "none")",
+                    LogKey.hook:
+                        "\(auth.hook.map { $0.asks.map(\.rawValue).sorted().joined(separator: ",") } ?? "none")",
                 ])
         }
         if let redis = node.configuration.cluster.redis {

@@ -31,7 +31,9 @@ extension Shard {
         }
     }
 
-    private func parent(_ command: CommandTokens, _ bytes: Swift.Span<UInt8>, _ tracer: MessageTracer) -> ServiceContext? {
+    private func parent(_ command: CommandTokens, _ bytes: Swift.Span<UInt8>, _ tracer: MessageTracer)
+        -> ServiceContext?
+    {
         let trace = command.traceparent(in: bytes).flatMap { TraceContext(traceparent: $0) }
         guard let parent = trace.map({ tracer.context(of: $0) }) ?? (tracer.beginsTrace ? .topLevel : nil) else {
             return nil

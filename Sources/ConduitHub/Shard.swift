@@ -14,9 +14,11 @@ package final class Shard {
     let node: NodeID
     package let eventLoop: any EventLoop
     /// Replaced as a whole by ``reload(_:authorizes:)``.
+    ///
+    /// Not yielded as the values below: in conditions that are cut short, Swift 6.3 destroys what was never read.
     var configuration: HubConfiguration {
-        _read { yield unsafe storedConfiguration }
-        _modify { yield unsafe &storedConfiguration }
+        get { unsafe storedConfiguration }
+        set { unsafe storedConfiguration = newValue }
     }
     let router: MessageRouter
     let hooks: HubHooks

@@ -23,6 +23,24 @@ import Testing
         for client in clients[4...] { #expect(try client.frames().isEmpty) }
     }
 
+    /// A node that doesn't trace passes on what it always did, whatever a client says of traces.
+    @Test func nothingIsTracedWhereTracingIsOff() throws {
+        let harness = try ShardHarness(shards: 2)
+        let member = try harness.connect(shard: 0)
+        try member.send(#"{"type":"join_room","data":{"room":"r"}}"#)
+        harness.turn()
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        try member.send(
+            "{\"type\":\"broadcast\",\"data\":{\"room\":\"r\",\"type\":\"t\",\"payload\":1,\"traceparent\":\"\(trace)\"}}"
+        )
+        harness.turn()
+        let broadcasts = harness.relay.all.filter { if case .broadcast = $0 { true } else { false } }
+        let traced = harness.relay.all.filter { if case .traced = $0 { true } else { false } }
+        #expect(broadcasts.count == 1 && traced.isEmpty)
+        #expect(harness.shards.allSatisfy { $0.publishing == nil && $0.deliverySpans.isEmpty && !$0.isTracing })
+        #expect(try member.events().last?.type == "t")
+    }
+
     @Test func excludeSelfAndAck() throws {
         let harness = try ShardHarness()
         let (a, b) = (try harness.connect(), try harness.connect())

@@ -31,7 +31,9 @@ import Testing
 
     @Test func whatWasHeldBackIsToldAtTheEnd() async throws {
         let lines = Lines()
-        let logger = Logger(label: "test") { ConduitLogHandler(label: $0, level: .info, format: .json, sink: lines.add) }
+        let logger = Logger(label: "test") {
+            ConduitLogHandler(label: $0, level: .info, format: .json, sink: lines.add)
+        }
         let limited = LimitedLogger(logger, per: .milliseconds(50))
         for number in 1...5 { limited.log(.warning, "handler failed", [LogKey.reason: "\(number)"]) }
         limited.log(.debug, "below the level")
@@ -47,7 +49,9 @@ import Testing
     @Test func loggersThatWereCopiedFollowTheLevel() {
         let lines = Lines()
         let level = LogLevelCell(.info)
-        var logger = Logger(label: "test") { ConduitLogHandler(label: $0, level: .error, format: .json, sink: lines.add) }
+        var logger = Logger(label: "test") {
+            ConduitLogHandler(label: $0, level: .error, format: .json, sink: lines.add)
+        }
         logger.handler = LeveledLogHandler(logger.handler, level)
         logger[metadataKey: LogKey.node] = "n"
         var own = logger

@@ -92,8 +92,10 @@ private func problems(
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             events.rooms=true events.clients=false events.per-second=100 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
-            admin.host=127.0.0.1 admin.port=8181 admin.token= admin.survey-timeout=1s \
-            log.level=info log.format=auto shutdown.timeout=30s
+            admin.host=127.0.0.1 admin.port=8181 admin.token= admin.survey-timeout=1s tracing.enabled=false \
+            tracing.sample=0 tracing.per-second=100 tracing.exporter=none log.level=info log.format=auto \
+            shutdown.timeout=30s drain.wait=3s drain.rate=500 drain.reconnect-delay=1s drain.presence-grace=5s \
+            rebalance.mode=off rebalance.share=10 rebalance.tolerance=5
             """
         #expect(ConfigurationKey.plain.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
     }

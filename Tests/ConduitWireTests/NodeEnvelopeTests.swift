@@ -142,7 +142,7 @@ import Testing
         wrong.setInteger(99 as UInt8, at: wrong.readerIndex + 1)
         #expect(failure(wrong) == .unknownKind)
         wrong = try payload(["{}"])
-        wrong.setInteger(2 as UInt8, at: wrong.readerIndex + 2)
+        wrong.setInteger(4 as UInt8, at: wrong.readerIndex + 2)
         #expect(failure(wrong) == .unknownVersion)
         wrong = try payload(["{}"])
         wrong.setString("no/e-1", at: wrong.readerIndex + 4)

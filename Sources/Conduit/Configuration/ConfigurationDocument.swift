@@ -61,13 +61,15 @@ package enum ConfigurationDocument {
             }
             let value = key.defaultText.isEmpty ? "empty" : "`\(key.defaultText)`"
             let secret = key.isSecret ? " Secret." : ""
-            text += "| `\(key.name)` | `\(key.environmentName)` | \(value) | \(cell(key.allowed)) | \(key.isReloadable ? "yes" : "") | "
+            text +=
+                "| `\(key.name)` | `\(key.environmentName)` | \(value) | \(cell(key.allowed)) | \(key.isReloadable ? "yes" : "") | "
             text += "\(cell(key.summary))\(secret) |\n"
         }
         return text
     }
 
-    private static let heading = "# Settings of a Conduit node; every value here is the default.\n"
+    private static let heading =
+        "# Settings of a Conduit node; every value here is the default.\n"
         + "# Those marked (reload) are taken over by a running node on SIGHUP.\n"
 
     private static func reloads(_ key: ConfigurationKey) -> String { key.isReloadable ? " (reload)" : "" }

@@ -124,14 +124,18 @@ struct ReloadableSetting: Sendable {
     let differs: @Sendable (NodeConfiguration, NodeConfiguration) -> Bool
     let take: @Sendable (NodeConfiguration, inout NodeConfiguration) -> Void
 
-    init<Value: Equatable & SendableMetatype>(_ key: String, _ path: any WritableKeyPath<NodeConfiguration, Value> & Sendable) {
+    init<Value: Equatable & SendableMetatype>(
+        _ key: String, _ path: any WritableKeyPath<NodeConfiguration, Value> & Sendable
+    ) {
         self.key = key
         self.differs = { $0[keyPath: path] != $1[keyPath: path] }
         self.take = { $1[keyPath: path] = $0[keyPath: path] }
     }
 
     /// One that is taken over together with others.
-    init<Value: Equatable & SendableMetatype>(part key: String, _ path: any KeyPath<NodeConfiguration, Value> & Sendable) {
+    init<Value: Equatable & SendableMetatype>(
+        part key: String, _ path: any KeyPath<NodeConfiguration, Value> & Sendable
+    ) {
         self.key = key
         self.differs = { $0[keyPath: path] != $1[keyPath: path] }
         self.take = { _, _ in }

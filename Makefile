@@ -1,8 +1,8 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-api test-deploy test-prometheus test-faults \
-	conformance fuzz measure-edge measure-figures measure-drain bench bench-sweep bench-micro bench-docs lint format \
-	check clean
+.PHONY: help install run build test test-tsan test-page test-dashboard test-clients test-api test-deploy \
+	test-prometheus test-faults conformance fuzz measure-edge measure-figures measure-drain bench bench-sweep \
+	bench-micro bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -36,6 +36,10 @@ test-tsan: install ## Build with the thread sanitizer and run the tests of what 
 test-page: ## Run a cluster and test the example page on it in headless Chromium
 	@dev/install --ci
 	@dev/with-cluster --keep-going -- dev/test-page
+
+test-dashboard: ## Test the dashboard of the program that was built last in headless Chromium, on clusters of its own
+	@dev/install --ci
+	@dev/test-dashboard
 
 test-clients: ## Test the program that was built last with clients in Go (gorilla/websocket) and Python
 	@dev/test-clients

@@ -103,6 +103,7 @@ let package = Package(
                 "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", hummingbird, nio,
                 logging, lifecycle,
             ],
+            resources: [.embedInCode("Resources/dashboard.html")],
             swiftSettings: strict),
         // Who a client is: tokens, keys, the application's own server. Needs Foundation, so not on the message path.
         .target(
@@ -188,8 +189,8 @@ let package = Package(
         .testTarget(
             name: "ConduitAdminTests",
             dependencies: [
-                "ConduitAdmin", "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
-                "ConduitTesting", nio, posix, logging,
+                "ConduitAdmin", "ConduitCluster", "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore",
+                "ConduitTelemetry", "ConduitTesting", nio, posix, logging,
             ],
             swiftSettings: strict),
         .testTarget(

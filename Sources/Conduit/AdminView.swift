@@ -67,12 +67,7 @@ struct AdminView: AdminNode {
     func cluster() async -> AdminCluster {
         let status = bridge.status.name
         guard configuration.cluster.redis != nil else {
-            let figures = await hub.statistics()
-            let fields = [
-                "state": gateway.readiness.word, "clients": "\(figures.clients)", "users": "\(figures.users)",
-                "rooms": "\(figures.rooms)",
-            ]
-            let node = AdminCluster.Node(id: nodeID, heartbeatAgeMilliseconds: nil, fields: fields)
+            let node = AdminCluster.Node(id: nodeID, heartbeatAgeMilliseconds: nil, fields: await figuresAlone())
             return AdminCluster(status: status, nodes: [node])
         }
         do {

@@ -15,7 +15,8 @@ struct AdminGuard: Sendable {
             guard let authority = request.authority, Self.isLoopback(authority) else { throw AdminError.wrongHost }
             return
         }
-        // Probes of an orchestrator don't carry secrets, and learn no more than from the public port.
+        // Probes of an orchestrator don't carry secrets, and learn no more than from the public port; the page holds
+        // nothing and asks for the token itself.
         if isOpen { return }
         guard let header = request.headerFields[.authorization] else { throw AdminError.unauthorized }
         let parts = header.split(separator: " ", maxSplits: 1)

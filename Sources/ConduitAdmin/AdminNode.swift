@@ -16,6 +16,10 @@ package protocol AdminNode: Sendable {
     func cluster() async -> AdminCluster
     /// One page of the roster of a room, all nodes together.
     func presence(of room: RoomName, limit: Int, after cursor: String?) async throws(RequestError) -> AdminPresence
+    /// The newest samples of one node, or of all, the oldest first.
+    func series(_ query: AdminSeriesQuery) async -> AdminSeries
+    /// The newest events of the cluster, or the newest before one, the newest first.
+    func events(before: String?, limit: Int) async -> AdminEvents
     /// One page of the rooms of the cluster.
     func rooms(_ search: RoomSearch) async throws(RequestError) -> AdminRooms
     /// Who is in a room and on which nodes.

@@ -3,7 +3,7 @@ import ConduitTelemetry
 
 extension AdminOperation {
     /// Every operation of the port, in the order of the document.
-    static let all: [AdminOperation] = health + figures + rooms + clients + commands
+    static let all: [AdminOperation] = health + figures + history + rooms + clients + commands
 
     private static let health: [AdminOperation] = [
         AdminOperation(
@@ -145,5 +145,15 @@ extension AdminOperation {
             summary: "Makes tokens good no more, and ends the connections that came with them with close code 3500",
             body: "RevokeBody", answers: [Answer(schema: "Revocation", summary: "Until when it is remembered")],
             route: { (_) throws(AdminError) in .revoke }),
+        AdminOperation(
+            method: .post, path: "/api/v1/nodes/{node}/drain", id: "drainNode", tag: "commands",
+            summary: "Makes a node send its clients away at a pace and end",
+            body: "DrainBody", answers: [Answer(schema: "Drain", summary: "It has begun")], errors: [404],
+            route: { (parts) throws(AdminError) in .drain(try AdminRoute.node(parts[0])) }),
+        AdminOperation(
+            method: .post, path: "/api/v1/rebalance", id: "rebalance", tag: "commands",
+            summary: "Makes nodes with too many clients send some to the others",
+            body: "EmptyBody", answers: [Answer(schema: "Rebalance", summary: "It has begun")],
+            route: { (_) throws(AdminError) in .rebalance }),
     ]
 }

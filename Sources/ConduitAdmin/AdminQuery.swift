@@ -39,10 +39,10 @@ struct AdminQuery {
     }
 
     /// A text that is searched for.
-    func text(_ name: String) throws(AdminError) -> String? {
+    func text(_ name: String, atMost length: Int = 255) throws(AdminError) -> String? {
         guard let text = values[name] else { return nil }
-        guard text.unicodeScalars.count <= 255 else {
-            throw AdminError.badRequest("\(name) is longer than 255 characters")
+        guard text.unicodeScalars.count <= length else {
+            throw AdminError.badRequest("\(name) is longer than \(length) characters")
         }
         return text
     }

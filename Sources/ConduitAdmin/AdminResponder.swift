@@ -56,6 +56,9 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         // Probes and scrapers may add what they like.
         let query = try AdminQuery(operation.isAPI && parts.count > 1 ? parts[1] : nil, of: operation)
         switch route {
+        case .page:
+            let (body, headers) = AdminDashboard.page()
+            return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: body))
         case .live: return Self.json(AdminJSON.status("alive"))
         case .ready:
             let readiness = await node.readiness()
@@ -78,6 +81,10 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         case .presence(let room):
             let page = try await node.presence(of: room, limit: try query.limit(), after: try query.text("cursor"))
             return Self.json(AdminJSON.presence(page, of: room))
+        case .series: return Self.json(AdminJSON.series(await node.series(try AdminSeriesQuery(query))))
+        case .events:
+            let (before, limit) = (try query.event("before"), try query.limit())
+            return Self.json(AdminJSON.events(await node.events(before: before, limit: limit)))
         case .history(let room):
             let (since, limit) = (try query.since(), try query.limit())
             return Self.json(AdminJSON.history(try await node.history(of: room, since: since, limit: limit)))
@@ -117,8 +124,6 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         case .rebalance:
             try AdminCommand.checkEmpty(await body(request))
             return Self.json(try await node.rebalance().json)
-        // Of `AdminOperation.announced`.
-        case .page, .series, .events: throw AdminError.notFound
         }
     }
 

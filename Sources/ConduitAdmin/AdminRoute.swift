@@ -2,6 +2,8 @@ import ConduitCore
 
 /// What a request is for, with what its path says, decoded and checked. ``AdminOperation`` has the paths.
 enum AdminRoute: Hashable, Sendable {
+    /// The dashboard.
+    case page
     case metrics
     case live
     case ready
@@ -12,6 +14,8 @@ enum AdminRoute: Hashable, Sendable {
     case rooms
     case room(RoomName)
     case presence(RoomName)
+    case series
+    case events
     case history(RoomName)
     case clients
     case client(ClientID)
@@ -22,9 +26,6 @@ enum AdminRoute: Hashable, Sendable {
     case disconnect
     case kick(RoomName)
     case revoke
-    case page
-    case series
-    case events
     case drain(NodeID)
     case rebalance
 

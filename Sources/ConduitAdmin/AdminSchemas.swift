@@ -12,8 +12,7 @@ enum AdminSchemas {
 
     /// Every schema, in the order of the document.
     static let all: [(String, String)] =
-        names + health + nodes + rooms + clients + bodies + receipts
-        + announced
+        names + health + nodes + history + rooms + clients + bodies + receipts + operations
 
     // The formats say what no pattern can: names are bounded by bytes.
     private static let names = [
@@ -214,30 +213,7 @@ enum AdminSchemas {
         ),
     ]
 
-    /// Of ``AdminOperation/announced``.
-    private static let announced = [
-        (
-            "Series",
-            closed([
-                "nodes": list(closed(["node_id": ref("NodeID"), "samples": list(ref("Sample"))])),
-                "unreachable": ref("Unreachable"),
-            ])
-        ),
-        (
-            "Sample",
-            #"{"type":"object","required":["at"],"additionalProperties":{"type":["number","null"]},"#
-                + #""properties":{"at":"# + ref("Count") + "}}"
-        ),
-        (
-            "Events",
-            closed(["events": list(ref("ClusterEvent")), "unreachable": ref("Unreachable")])
-        ),
-        (
-            "ClusterEvent",
-            #"{"type":"object","required":["id","at","event","node"],"additionalProperties":{"type":"string"},"#
-                + #""properties":{"id":{"type":"string"},"at":"# + ref("Count")
-                + #","event":{"type":"string"},"node":{"type":"string"}}}"#
-        ),
+    private static let operations = [
         (
             "DrainBody",
             closed([:], optional: ["timeout_ms": #"{"type":"integer","minimum":1,"maximum":3600000}"#])

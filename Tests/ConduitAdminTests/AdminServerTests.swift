@@ -20,6 +20,9 @@ final class FakeNode: AdminNode {
         var presence = AdminPresence(count: 0, users: 0, members: [])
         var receipt = AdminReceipt()
         var drain = AdminDrain.draining
+        var series = AdminSeries()
+        var events = AdminEvents()
+        var seriesQuery: AdminSeriesQuery?
         var rooms = AdminRooms(rows: [])
         var clients = AdminClients(rows: [])
         var log = RoomLog(epoch: "", offset: 0)
@@ -35,6 +38,7 @@ final class FakeNode: AdminNode {
 
     func set(_ change: (inout State) -> Void) { state.withLock { change(&$0) } }
     var calls: [String] { state.withLock { $0.calls } }
+    var seriesQuery: AdminSeriesQuery? { state.withLock { $0.seriesQuery } }
 
     func readiness() async -> AdminReadiness { state.withLock { $0.readiness } }
     func statistics() async -> AdminStatistics { state.withLock { $0.statistics } }
@@ -47,6 +51,18 @@ final class FakeNode: AdminNode {
     func presence(of room: RoomName, limit: Int, after cursor: String?) async throws(RequestError) -> AdminPresence {
         try note("presence \(room) \(limit) \(cursor ?? "-")")
         return state.withLock { $0.presence }
+    }
+
+    func series(_ query: AdminSeriesQuery) async -> AdminSeries {
+        let fields = query.fields.map { $0.sorted().joined(separator: ",") }
+        set { $0.calls.append("series \(query.node.map { "\($0)" } ?? "-") \(query.count) \(fields ?? "-")") }
+        set { $0.seriesQuery = query }
+        return state.withLock { $0.series }
+    }
+
+    func events(before: String?, limit: Int) async -> AdminEvents {
+        set { $0.calls.append("events \(before ?? "-") \(limit)") }
+        return state.withLock { $0.events }
     }
 
     func publish(
@@ -405,9 +421,9 @@ func request(
     @Test func unknownPathsAndMethodsAreJSONErrors() async throws {
         try await withAdmin { _, port in
             for path in [
-                "/nothing", "/api", "/api/v1", "/api/v1/rooms/a/b", "/api/v1/rooms/a/history/b", "/api/v1/users",
-                "/api/v2/nodes", "/metrics/", "/health", "/api/v1/nodes/a/b", "/api/v1/nodes/a/drain/b",
-                "/api/v1/clients/a/b", "//metrics",
+                "/nothing", "/dashboard.html", "/api", "/api/v1", "/api/v1/rooms/a/b",
+                "/api/v1/rooms/a/history/b", "/api/v1/users", "/api/v2/nodes", "/metrics/", "/health",
+                "/api/v1/nodes/a/b", "/api/v1/nodes/a/drain/b", "/api/v1/clients/a/b", "//metrics",
             ] {
                 let answer = try await request(port, "GET", path)
                 #expect(answer.status == 404, "\(path)")

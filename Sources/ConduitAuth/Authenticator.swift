@@ -53,7 +53,8 @@ package final class Authenticator: Sendable {
         if configuration.jwt.isConfigured {
             do throws(AuthSetupError) {
                 store = try await KeyStore(
-                    configuration.jwt, web: web, times: times, counters: counters, logger: logger)
+                    configuration.jwt, web: web, times: times, after: previous?.store, counters: counters,
+                    logger: logger)
             } catch {
                 counters.restored(before)
                 await web.shutdown()
@@ -61,6 +62,8 @@ package final class Authenticator: Sendable {
             }
         }
         await store?.start()
+        // Who takes another's place must not refuse anybody for want of keys that the other had.
+        if previous != nil { await store?.firstReading() }
         let hook = configuration.hook.map { AuthHook($0, web: web, counters: counters, logger: logger) }
         return Authenticator(
             configuration, store: store, hook: hook, web: web, counters: counters, logger: logger)

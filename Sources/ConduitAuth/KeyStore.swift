@@ -40,9 +40,11 @@ actor KeyStore {
     private var running: Task<Void, Never>?
     private var watcher: Task<Void, Never>?
 
+    /// - Parameter previous: whose key set is good until there is a newer one, where it came from the same address.
     /// - Throws: which setting is wrong. An address that doesn't answer is no mistake of the settings.
     init(
-        _ tokens: TokenConfiguration, web: WebClient, times: Times = Times(), counters: AuthCounters, logger: Logger
+        _ tokens: TokenConfiguration, web: WebClient, times: Times = Times(), after previous: KeyStore? = nil,
+        counters: AuthCounters, logger: Logger
     ) async throws(AuthSetupError) {
         self.tokens = tokens
         self.times = times
@@ -53,6 +55,10 @@ actor KeyStore {
             if !tokens.jwksFile.isEmpty { .file(tokens.jwksFile) } else if !tokens.jwksURL.isEmpty {
                 .url(tokens.jwksURL, web)
             } else { nil }
+        if case .url(let url, _)? = source, let previous, await previous.address == url {
+            (loaded, content) = await previous.reading
+            if !loaded.isEmpty { counters.loaded(keys: loaded.count) }
+        }
         if case .file(let path)? = source {
             do throws(KeyError) {
                 let bytes = ByteBuffer(string: try KeyMaterial.text(ofFile: path))
@@ -63,6 +69,18 @@ actor KeyStore {
                 throw AuthSetupError(key: "auth.jwt.jwks-file", message: "\(path.debugDescription): \(error)")
             }
         }
+    }
+
+    /// Where the key set is fetched from.
+    private var address: String? { if case .url(let url, _)? = source { url } else { nil } }
+
+    /// What was read last.
+    private var reading: (keys: [VerificationKey], content: ByteBuffer?) { (loaded, content) }
+
+    /// Returns when a set was had, or couldn't be had.
+    func firstReading() async {
+        guard loaded.isEmpty, address != nil else { return }
+        await renew()
     }
 
     /// Begins to look after the set.

@@ -19,14 +19,18 @@ extension Shard {
         rooms.reload(
             roomsPerClient: next.roomsPerClient, membersPerRoom: next.membersPerRoom, policies: next.rooms)
         outbox.reload(heavyBytes: next.pendingBytes)
+        let asked = (asksToJoin, asksToPublish)
         if let authorizes, hooks.authorize != nil {
             asksToJoin = authorizes.contains(.join)
             asksToPublish = authorizes.contains(.publish)
         }
+        let asksTheSame = asked == (asksToJoin, asksToPublish)
         let isSameMeter = Meter.isSame(old, next)
         let interval = Int64(next.pingIntervalMilliseconds)
         for case let client? in clients.clients {
             client.parser.reload(maximumMessageBytes: next.messageBytes, maximumFrames: next.framesPerMessage)
+            // What somebody was asked about is only remembered of those who may be asked about.
+            if !asksTheSame { client.grants = grants(of: client.identity) }
             if !isSameMeter { client.meter = Meter(next, now: now) }
             client.handlerQueue?.reload(limit: next.handlerQueue, byteLimit: next.pendingBytes)
             client.backlog?.limit = next.pendingBytes

@@ -50,7 +50,7 @@ import Testing
             ),
             ("unknown_version", try payload { $0[0] = 2 }, 0, room),
             ("unknown_version", try payload { $0[0] = 0 }, 0, control),
-            ("unknown_version", try payload { $0[2] = 2 }, 0, room),
+            ("unknown_version", try payload { $0[2] = 4 }, 0, room),
             ("unknown_version", try payload { $0[2] = 0xFF }, 0, room),
             ("unknown_kind", try payload { $0[1] = 0 }, 0, room),
             ("unknown_kind", try payload { $0[1] = 200 }, 0, control),

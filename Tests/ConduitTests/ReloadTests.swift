@@ -1,4 +1,5 @@
 import Conduit
+import ConduitAuth
 import ConduitTesting
 import Foundation
 import NIOCore
@@ -168,6 +169,48 @@ struct ReloadTests {
         }
     }
 
+    @Test func filesOfKeysAreReadAgainAndTheServerIsAskedAnew() async throws {
+        let server = try await TestHTTPServer.start { request in
+            request.body.contains(#""event":"publish""#) ? .status(403) : .status(200, "{}")
+        }
+        let asked = ["auth.url": server.url(), "auth.url-asks": "connect"]
+        try await TestNode.with(try Self.load(asked)) { node in
+            let client = try await node.connect(token: "any")
+            #expect(try await client.request("join_room", #"{"room":"r"}"#).type == "room_joined")
+            #expect(try await publish(client).type == "ack")
+            let report = try await node.node.reload(
+                try Self.load(asked.merging(["auth.url-asks": "connect,publish"]) { $1 }))
+            #expect(report.changed == ["auth.url-asks"])
+            #expect(try await publish(client).string("code") == "permission_denied")
+            _ = try await node.node.reload(try Self.load(asked))
+            #expect(try await publish(client).type == "ack")
+            await client.drop()
+        }
+        let folder = try TemporaryFolder("keys")
+        let pair = [try await TestCertificates.make(), try await TestCertificates.make()]
+        func put(_ number: Int) throws {
+            try Data(contentsOf: URL(fileURLWithPath: pair[number].certificateFile))
+                .write(to: URL(fileURLWithPath: folder.path("key.pem")))
+        }
+        func connects(_ node: TestNode, _ number: Int) async throws -> Bool {
+            let key = try String(contentsOfFile: pair[number].keyFile, encoding: .utf8)
+            let now = Int64(Date().timeIntervalSince1970)
+            let token = try await TokenIssuer(privateKey: key).token(claims: "{\"exp\":\(now + 60),\"sub\":\"ann\"}")
+            let socket = try? await node.connect(token: token)
+            await socket?.drop()
+            return socket != nil
+        }
+        try put(0)
+        let configuration = try Self.load(["auth.jwt.public-key": folder.path("key.pem")])
+        try await TestNode.with(configuration) { node in
+            #expect(try await connects(node, 0))
+            try put(1)
+            _ = try await node.node.reload(configuration)
+            #expect(try await connects(node, 1))
+            #expect(try await !connects(node, 0))
+        }
+    }
+
     @Test func aConfigurationThatWasMadeByHandIsComparedByProperties() async throws {
         try await TestNode.with { node in
             var other = node.node.configuration
@@ -233,6 +276,7 @@ struct ReloadTests {
             return page.split(separator: "\n").first { $0.hasPrefix(name) }.map { String($0.dropFirst(name.count)) }
                 ?? ""
         }
+        try await eventually("it takes clients") { try await node.get("/ready").status == 200 }
         let client = try await TestWebSocket.connect(port: node.port)
         try write(
             "limits: {rooms-per-client: 1}\nlog: {level: debug}\nhttp: {path: /other}\nadmin: {token: \(secret)}\n")

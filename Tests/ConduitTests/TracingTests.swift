@@ -215,6 +215,7 @@ struct TracingTests {
         let node = try await NodeProcess.start(
             "traced", waitsForRedis: false,
             ["CONDUIT_TRACING_ENABLED": "true", "CONDUIT_TRACING_EXPORTER": "log", "CONDUIT_LOG_FORMAT": "json"])
+        try await eventually("it takes clients") { try await node.get("/ready").status == 200 }
         let socket = try await TestWebSocket.connect(port: node.port)
         _ = try await socket.request("join_room", #"{"room":"r"}"#)
         let body = #"{"room":"r","type":"note","payload":1}"#

@@ -9,7 +9,7 @@ struct ReloadPlan {
     let changed: [String]
     /// What would be otherwise after a new start.
     let needsRestart: [String]
-    /// Whether others decide who may connect.
+    /// Whether others decide who may connect, or may: files of keys are read again.
     let changesAuthentication: Bool
 
     /// - Parameter decidesItself: the application's own handler says who may connect, so `auth` means nothing.
@@ -29,7 +29,9 @@ struct ReloadPlan {
                 + Self.roomSettings(from: running.hub.rooms, to: next.hub.rooms))
         let authentication = ReloadableSetting.authentication.filter { $0.differs(running, next) }.map(\.key)
         changed.formUnion(authentication)
-        changesAuthentication = !authentication.isEmpty
+        // What stands in a file may be another key under the same name.
+        let files = [next.auth.jwt.publicKeyFile, next.auth.jwt.previousPublicKeyFile, next.auth.caFile]
+        changesAuthentication = !authentication.isEmpty || files.contains { !$0.isEmpty }
         self.changed = changed.sorted()
         if let loaded = running.loaded, let wanted = new.loaded, wanted != loaded {
             needsRestart = wanted.differences(from: loaded).filter { !changed.contains($0) }.sorted()

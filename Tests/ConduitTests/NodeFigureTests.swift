@@ -5,16 +5,17 @@ import Foundation
 import Testing
 
 /// The figures of whole nodes, where people read them: Redis, `/metrics`, the public API.
-@Suite(.timeLimit(.minutes(3))) struct NodeFigureTests {
+@Suite(.timeLimit(.minutes(8))) struct NodeFigureTests {
     private func field(_ name: String, of node: String, _ redis: RedisServer) async throws -> Int {
         Int(try await redis.redisCLI("HGET", "conduit:node:\(node)", name)) ?? -1
     }
 
     @Test func figuresAppearInRedisAndInMetrics() async throws {
+        let begun = Date().timeIntervalSince1970
         let redis = try await RedisServer.start()
         let settings = [
             "CONDUIT_HEARTBEAT_PING_INTERVAL": "50ms", "CONDUIT_EVENTS_CLIENTS": "true",
-            "CONDUIT_CLUSTER_HEARTBEAT": "100ms", "CONDUIT_CLUSTER_LEASE": "2s", "CONDUIT_NODE_EVENT_LOOPS": "2",
+            "CONDUIT_CLUSTER_HEARTBEAT": "100ms", "CONDUIT_CLUSTER_LEASE": "5s", "CONDUIT_NODE_EVENT_LOOPS": "2",
             "CONDUIT_ROOMS_CHAT_PRESENCE": "count",
         ]
         let a = try await NodeProcess.start("fig-a", redis: redis.url, settings)
@@ -28,34 +29,51 @@ import Testing
                 #"{"type":"broadcast","data":{"room":"chat:1","type":"n","payload":{"n":\#(number)}}}"#)
         }
         for number in 0..<200 { #expect(try await bob.next(type: "n").int("n") == number) }
-        for name in ["handshake_p99_us", "ping_p99_us", "local_p99_us", "local_p50_us", "redis_rtt_us"] {
-            try await eventually(name) { try await field(name, of: "fig-a", redis) > 0 }
+        // They are of the last minute, and the list of the last seconds: on a busy machine those pass while this asks.
+        func again() async throws {
+            try await TestWebSocket.connect(port: a.port).close()
+            try await ann.send(#"{"type":"broadcast","data":{"room":"chat:1","type":"more","payload":1}}"#)
         }
-        try await eventually("relay") { try await field("relay_p99_us", of: "fig-b", redis) > 0 }
+        for name in ["handshake_p99_us", "ping_p99_us", "local_p99_us", "local_p50_us", "redis_rtt_us"] {
+            try await eventually(name) {
+                try await again()
+                return try await field(name, of: "fig-a", redis) > 0
+            }
+        }
+        try await eventually("relay") {
+            try await again()
+            return try await field("relay_p99_us", of: "fig-b", redis) > 0
+        }
         // The sender's node names the room, and for no longer than it is busy.
         try await eventually("busy") {
-            try await redis.redisCLI("ZREVRANGE", "conduit:busy:fig-a", "0", "-1") == "chat:1"
+            try await again()
+            guard try await redis.redisCLI("ZREVRANGE", "conduit:busy:fig-a", "0", "-1") == "chat:1" else {
+                return false
+            }
+            return (1...5_000).contains(Int(try await redis.redisCLI("PTTL", "conduit:busy:fig-a")) ?? 0)
         }
-        let lease = Int(try await redis.redisCLI("PTTL", "conduit:busy:fig-a")) ?? 0
-        #expect((1...2_000).contains(lease))
         #expect(try await redis.redisCLI("EXISTS", "conduit:busy:fig-b") == "0")
         let events = try await redis.redisCLI("XRANGE", "conduit:events", "-", "+")
         for name in ["client_connected", "room_occupied", "node_up"] { #expect(events.contains(name), "\(name)") }
         let page = try await a.administration("/metrics").body
         let lines = Set(page.split(separator: "\n").map(String.init))
-        #expect(lines.contains(#"conduit_namespace_messages_total{namespace="chat"} 200"#))
-        #expect(lines.contains(#"conduit_namespace_deliveries_total{namespace="chat"} 200"#))
+        func value(_ series: String) -> Int {
+            lines.first { $0.hasPrefix(series + " ") }.flatMap { $0.split(separator: " ").last }.flatMap { Int($0) }
+                ?? -1
+        }
+        let published = value(#"conduit_namespace_messages_total{namespace="chat"}"#)
+        #expect(published > 200)
+        #expect(value(#"conduit_namespace_deliveries_total{namespace="chat"}"#) == published)
         #expect(lines.contains(#"conduit_namespace_members{namespace="chat"} 1"#))
         #expect(lines.contains(#"conduit_namespace_rooms{namespace="chat"} 1"#))
-        #expect(lines.contains(#"conduit_handshake_seconds_count 1"#))
+        #expect(value("conduit_handshake_seconds_count") > 1)
         for name in ["conduit_ping_round_trip_seconds", "conduit_redis_round_trip_seconds", "conduit_loop_lag_seconds"]
         {
-            let count = lines.first { $0.hasPrefix("\(name)_count ") }.flatMap { Int($0.split(separator: " ")[1]) }
-            #expect((count ?? 0) > 0, "\(name)")
+            #expect(value("\(name)_count") > 0, "\(name)")
         }
         let start = lines.first { $0.hasPrefix("process_start_time_seconds ") }
             .flatMap { Double($0.split(separator: " ")[1]) }
-        #expect(abs((start ?? 0) - Date().timeIntervalSince1970) < 170)
+        #expect((begun - 2...Date().timeIntervalSince1970 + 2).contains(start ?? 0))
         // Every family is one of the list, and says what the list says.
         for line in lines where line.hasPrefix("# TYPE ") {
             let words = line.split(separator: " ")

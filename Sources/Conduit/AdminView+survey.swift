@@ -33,11 +33,16 @@ extension AdminView {
         of room: RoomName, since: RecoveryPoint?, limit: Int
     ) async throws(RequestError) -> AdminHistory {
         guard mode(of: room) == .ordered else { throw RequestError(.badRequest, "this room keeps no history") }
-        guard let log = await bridge.log(of: room, since: since, limit: limit) else {
-            throw RequestError(.unavailable, "the room's log can't be read now")
+        var since = since
+        if let asked = since, asked.epoch.isEmpty {
+            guard let top = await bridge.log(of: room, limit: 0) else { throw Self.noLog }
+            since = RecoveryPoint(epoch: top.epoch, offset: asked.offset)
         }
+        guard let log = await bridge.log(of: room, since: since, limit: limit) else { throw Self.noLog }
         return AdminHistory(room: room, log: log)
     }
+
+    private static let noLog = RequestError(.unavailable, "the room's log can't be read now")
 
     func clients(_ search: ClientSearch, on node: NodeID?) async throws(RequestError) -> AdminClients {
         let outcome = try await bridge.survey(.clients(search), of: node)

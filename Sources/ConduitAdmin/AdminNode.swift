@@ -20,7 +20,7 @@ package protocol AdminNode: Sendable {
     func rooms(_ search: RoomSearch) async throws(RequestError) -> AdminRooms
     /// Who is in a room and on which nodes.
     func room(_ room: RoomName) async throws(RequestError) -> AdminRoom
-    /// What the log of an ordered room holds behind a place, or its newest messages.
+    /// What the log of an ordered room holds behind a place, or its newest messages. An empty epoch is the log's own.
     func history(
         of room: RoomName, since: RecoveryPoint?, limit: Int
     ) async throws(RequestError) -> AdminHistory

@@ -43,7 +43,7 @@ extension AdminOperation {
             route: { (parts) throws(AdminError) in .node(try AdminRoute.node(parts[0])) }),
     ]
 
-    private static let limit = Parameter(
+    static let limit = Parameter(
         "limit", #"{"type":"integer","minimum":1,"maximum":1000,"default":100}"#, "Most entries of the answer")
     private static let search = Parameter(
         "search", #"{"type":"string","maxLength":255}"#, "Is part of it, in small or capital letters")
@@ -83,10 +83,10 @@ extension AdminOperation {
             parameters: [
                 limit,
                 Parameter(
-                    "epoch", #"{"type":"string","minLength":1,"maxLength":64}"#, "Of the place; needs offset"),
+                    "epoch", #"{"type":"string","minLength":1,"maxLength":64}"#, "Of the place; else the log's own"),
                 Parameter(
                     "offset", #"{"type":"integer","minimum":0,"maximum":9007199254740991}"#,
-                    "Of the place; needs epoch"),
+                    "Of the place; 0 where only the epoch is named"),
             ],
             answers: [Answer(schema: "History", summary: "Messages, oldest first")],
             route: { (parts) throws(AdminError) in .history(try AdminRoute.room(parts[0])) }),

@@ -3,7 +3,7 @@ import ConduitWire
 
 /// The query of a request, taken apart and checked: only what the operation knows, each once.
 struct AdminQuery {
-    private var values: [String: String] = [:]
+    private(set) var values: [String: String] = [:]
 
     /// Reads `text`, what stands behind the `?`.
     init(_ text: Substring?, of operation: AdminOperation) throws(AdminError) {
@@ -76,20 +76,18 @@ struct AdminQuery {
         return search
     }
 
-    /// Behind which message of a log to read: both parts of the place, or neither.
+    /// Behind which message of a log to read: of the log as it is now where no epoch is named, from the beginning of an
+    /// epoch where only that is.
     func since() throws(AdminError) -> RecoveryPoint? {
-        switch (values["epoch"], values["offset"]) {
-        case (nil, nil): return nil
-        case (let epoch?, let text?):
-            guard (1...64).contains(epoch.unicodeScalars.count) else {
-                throw AdminError.badRequest("epoch is not 1 to 64 characters")
-            }
-            guard let offset = UInt64(text), offset <= 9_007_199_254_740_991, !text.hasPrefix("+") else {
-                throw AdminError.badRequest("offset is not a whole number up to 9007199254740991")
-            }
-            return RecoveryPoint(epoch: epoch, offset: offset)
-        case (.some, nil), (nil, .some): throw AdminError.badRequest("give both epoch and offset, or neither")
+        let epoch = values["epoch"]
+        if let epoch, !(1...64).contains(epoch.unicodeScalars.count) {
+            throw AdminError.badRequest("epoch is not 1 to 64 characters")
         }
+        guard let text = values["offset"] else { return epoch.map { RecoveryPoint(epoch: $0, offset: 0) } }
+        guard let offset = UInt64(text), offset <= 9_007_199_254_740_991, !text.hasPrefix("+") else {
+            throw AdminError.badRequest("offset is not a whole number up to 9007199254740991")
+        }
+        return RecoveryPoint(epoch: epoch ?? "", offset: offset)
     }
 }
 

@@ -104,6 +104,8 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         case .revoke:
             let revocation = try AdminRevocation(await body(request))
             return Self.json(AdminJSON.receipt(try await node.revoke(revocation), countName: "disconnected"))
+        // Of `AdminOperation.announced`.
+        case .page, .series, .events, .drain, .rebalance: throw AdminError.notFound
         }
     }
 

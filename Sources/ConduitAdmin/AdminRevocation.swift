@@ -55,7 +55,8 @@ package struct AdminRevocation: Hashable, Sendable {
 
     /// `nil` for what is no whole number, or milliseconds by mistake.
     private static func milliseconds(seconds: String) -> Int64? {
-        guard let number = Int64(seconds), (0..<100_000_000_000).contains(number) else { return nil }
+        // 1.8e9 is a whole number, too.
+        guard let number = Int64(seconds) ?? Double(seconds).flatMap(Int64.init(exactly:)), (0..<100_000_000_000).contains(number) else { return nil }
         return number * 1_000
     }
 }

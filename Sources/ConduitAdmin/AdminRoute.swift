@@ -22,6 +22,11 @@ enum AdminRoute: Hashable, Sendable {
     case disconnect
     case kick(RoomName)
     case revoke
+    case page
+    case series
+    case events
+    case drain(NodeID)
+    case rebalance
 
     // MARK: Parts of a path
 

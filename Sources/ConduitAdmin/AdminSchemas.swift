@@ -12,11 +12,15 @@ enum AdminSchemas {
 
     /// Every schema, in the order of the document.
     static let all: [(String, String)] = names + health + nodes + rooms + clients + bodies + receipts
+        + announced
 
     // The formats say what no pattern can: names are bounded by bytes.
     private static let names = [
-        ("NodeID", #"{"type":"string","pattern":"^[A-Za-z0-9._-]{1,64}$"}"#),
-        ("ClientID", #"{"type":"string","pattern":"^[A-Za-z0-9._-]{1,64}\\.[0-9a-z]{1,64}$"}"#),
+        ("NodeID", #"{"type":"string","format":"conduit-node","pattern":"^[A-Za-z0-9._-]{1,64}$"}"#),
+        (
+            "ClientID",
+            #"{"type":"string","format":"conduit-client","pattern":"^[A-Za-z0-9._-]{1,64}\\.[0-9a-z]{1,64}$"}"#
+        ),
         (
             "UserID",
             #"{"type":"string","format":"conduit-name","minLength":1,"maxLength":255,"#
@@ -32,7 +36,7 @@ enum AdminSchemas {
         (
             "RoomCursor",
             #"{"type":"string","format":"conduit-cursor","maxLength":265,"#
-                + #""pattern":"^[0-9]{1,9}:[^\\u0000-\\u001f\\u007f-\\u009f]+$"}"#
+                + #""pattern":"^[0-9]{1,9}:[^\\u0000-\\u001f\\u007f-\\u009f]{1,255}$"}"#
         ),
         (
             "Timestamp",
@@ -205,6 +209,50 @@ enum AdminSchemas {
             closed(
                 ["ok": yes, "unreachable": ref("Unreachable")],
                 optional: ["disconnected": ref("Count"), "expires_at": ref("Timestamp")])
+        ),
+    ]
+
+    /// Of ``AdminOperation/announced``.
+    private static let announced = [
+        (
+            "Series",
+            closed([
+                "nodes": list(closed(["node_id": ref("NodeID"), "samples": list(ref("Sample"))])),
+                "unreachable": ref("Unreachable"),
+            ])
+        ),
+        (
+            "Sample",
+            #"{"type":"object","required":["at"],"additionalProperties":{"type":["number","null"]},"#
+                + #""properties":{"at":"# + ref("Count") + "}}"
+        ),
+        (
+            "Events",
+            closed(["events": list(ref("ClusterEvent")), "unreachable": ref("Unreachable")])
+        ),
+        (
+            "ClusterEvent",
+            #"{"type":"object","required":["id","at","event","node"],"additionalProperties":{"type":"string"},"#
+                + #""properties":{"id":{"type":"string"},"at":"# + ref("Count")
+                + #","event":{"type":"string"},"node":{"type":"string"}}}"#
+        ),
+        (
+            "DrainBody",
+            closed([:], optional: ["timeout_ms": #"{"type":"integer","minimum":1,"maximum":3600000}"#])
+        ),
+        ("EmptyBody", closed([:])),
+        (
+            "Drain",
+            closed([
+                "node_id": ref("NodeID"), "state": #"{"const":"draining"}"#, "unreachable": ref("Unreachable"),
+            ])
+        ),
+        (
+            "Rebalance",
+            closed([
+                "started": list(ref("NodeID")), "mean": #"{"type":["number","null"],"minimum":0}"#,
+                "unreachable": ref("Unreachable"),
+            ])
         ),
     ]
 

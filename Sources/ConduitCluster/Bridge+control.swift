@@ -7,6 +7,7 @@ import ConduitWire
 extension Bridge {
     func receivedControl(_ topic: BusTopic, _ envelope: NodeEnvelope) {
         guard topic == .control || topic == .node(node) else { return drop(RelayDrop.badChannel) }
+        var isCounted = false
         for entry in envelope.entries {
             guard let message = ControlMessage(entry) else {
                 drop(RelayDrop.badEntry)
@@ -15,8 +16,11 @@ extension Bridge {
             switch message {
             case .repaired(let message): repaired(message, from: envelope)
             case .repairEnd(let end): repairEnded(end, from: envelope)
+            // Said for nodes that can't count: done first, it would leave nothing to be counted.
+            case .disconnect where isCounted: break
             default: perform(message, from: envelope.origin)
             }
+            if case .ask(let request) = message, case .disconnect = request.question { isCounted = true }
         }
     }
 

@@ -51,8 +51,14 @@ import Testing
                 history.body
                     == #"{"room":"a","epoch":"e","offset":9,"messages":[{"type":"t","offset":1}],"unreachable":[]}"# + "\n",
                 "what is no JSON is left out")
-            #expect(node.calls == ["room a/b", "history a e 1/5 7"])
-            for query in ["epoch=e", "offset=1", "epoch=e&offset=-1", "epoch=&offset=1", "epoch=e&offset=99999999999999999"] {
+            for query in ["epoch=e", "offset=5", "limit=3"] {
+                #expect(try await request(port, "GET", "/api/v1/rooms/a/history?\(query)").status == 200)
+            }
+            #expect(
+                node.calls == [
+                    "room a/b", "history a e 1/5 7", "history a e/0 100", "history a /5 100", "history a - 3",
+                ])
+            for query in ["epoch=e&offset=-1", "offset=x", "epoch=&offset=1", "epoch=e&offset=99999999999999999"] {
                 #expect(try await request(port, "GET", "/api/v1/rooms/a/history?\(query)").status == 400, "\(query)")
             }
             node.set { $0.error = RequestError(.badRequest, "this room keeps no history") }

@@ -91,7 +91,8 @@ private func problems(
             redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
-            admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
+            admin.host=127.0.0.1 admin.port=8181 admin.token= admin.survey-timeout=1s \
+            log.level=info log.format=auto shutdown.timeout=30s
             """
         #expect(ConfigurationKey.plain.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
     }
@@ -143,6 +144,7 @@ private func problems(
         "cluster.series-length": ("1", "0"), "cluster.events-length": ("1", "x"), "presence.enabled": ("true", "TRUE"),
         "presence.diff-interval": ("1s", ""), "ready.degraded-status": ("503", "404"), "admin.enabled": ("false", "1"),
         "admin.host": ("localhost", ""), "admin.port": ("0", "80a"), "admin.token": ("s3cret", "a b"),
+        "admin.survey-timeout": ("250ms", "1"),
         "auth.open": ("true", "1"), "auth.anonymous": ("false", "nobody"),
         "auth.ca-file": ("/proc/self/stat", "a\u{0}"),
         "auth.anonymous-rights": ("a:*=join,b", "a=fly"), "auth.default-rights": ("a=join+publish", "=join"),

@@ -55,6 +55,7 @@ enum BusFuzz {
             var buffer = ByteBuffer()
             message.write(to: &buffer)
             guard ControlMessage(buffer) == message else { return "a command is not read as it was: \(message)" }
+            if case .answer(let answer) = message { return check(answer.findings) }
         }
         if let (member, reason) = MemberCodec.decodeLeaving(entry) {
             var buffer = ByteBuffer()
@@ -65,6 +66,18 @@ enum BusFuzz {
             guard (try? JSONScanner.document(buffer.readableBytesUInt8Span)) != nil else {
                 return "a member's JSON is none: \(String(buffer: buffer))"
             }
+        }
+        return nil
+    }
+
+    /// Rows of an answer are read as they were written.
+    private static func check(_ findings: SurveyFindings) -> String? {
+        func isStable<Row: SurveyRow & Equatable>(_: Row.Type) -> Bool {
+            let rows = findings.rows(Row.self)
+            return SurveyFindings(rows, maximumBytes: .max, hasMore: false).rows(Row.self) == rows
+        }
+        guard isStable(RoomRow.self), isStable(ClientRow.self), isStable(RoomCount.self) else {
+            return "rows are not read as they were"
         }
         return nil
     }

@@ -1,6 +1,6 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-clients test-faults conformance fuzz measure-edge bench \
+.PHONY: help install run build test test-tsan test-page test-clients test-api test-faults conformance fuzz measure-edge bench \
 	bench-sweep bench-micro bench-docs lint format check clean
 
 help: ## This list
@@ -38,6 +38,9 @@ test-page: ## Run a cluster and test the example page on it in headless Chromium
 
 test-clients: ## Test the program that was built last with clients in Go (gorilla/websocket) and Python
 	@dev/test-clients
+
+test-api: ## Judge the admin API of two nodes by its own OpenAPI document, with schemathesis (EXAMPLES= a request)
+	@dev/test-api
 
 test-faults: ## Run every fault test, minutes, and show the tables of figures (FAULTS= chooses; dev/test-faults --help)
 	@dev/test-faults

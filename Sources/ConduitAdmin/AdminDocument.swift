@@ -99,7 +99,8 @@ enum AdminDocument {
             ("summary", quoted(operation.summary)), ("parameters", "[\((inPath + inQuery).joined(separator: ","))]"),
         ]
         if let body = operation.body {
-            fields.append(("requestBody", object([("required", "true"), ("content", content("application/json", body))])))
+            fields.append(
+                ("requestBody", object([("required", "true"), ("content", content("application/json", body))])))
         }
         if operation.isOpen { fields.append(("security", "[]")) }
         let answers = operation.answers.map { answer in

@@ -94,7 +94,8 @@ extension AdminOperation {
 
     private static let clients: [AdminOperation] = [
         AdminOperation(
-            method: .get, path: "/api/v1/clients", id: "listClients", tag: "clients", summary: "Connections of any node",
+            method: .get, path: "/api/v1/clients", id: "listClients", tag: "clients",
+            summary: "Connections of any node",
             parameters: [
                 search,
                 Parameter("user", AdminSchemas.ref("UserID"), "Only this user's"),
@@ -102,7 +103,7 @@ extension AdminOperation {
                 Parameter("room", AdminSchemas.ref("RoomName"), "Only members of this room"),
                 limit, Parameter("cursor", AdminSchemas.ref("ClientID"), "Of the page before"),
             ],
-            answers: [Answer(schema: "Clients", summary: "One page, by id")], errors: [404],
+            answers: [Answer(schema: "Clients", summary: "One page, by id")],
             route: { (_) throws(AdminError) in .clients }),
         AdminOperation(
             method: .get, path: "/api/v1/clients/{client}", id: "getClient", tag: "clients", summary: "One connection",

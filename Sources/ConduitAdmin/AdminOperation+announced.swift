@@ -21,7 +21,8 @@ extension AdminOperation {
             answers: [Answer(schema: "Series", summary: "Samples, oldest first")],
             route: { (_) throws(AdminError) in .series }),
         AdminOperation(
-            method: .get, path: "/api/v1/events", id: "listEvents", tag: "nodes", summary: "What happened in the cluster",
+            method: .get, path: "/api/v1/events", id: "listEvents", tag: "nodes",
+            summary: "What happened in the cluster",
             parameters: [
                 limit,
                 Parameter(

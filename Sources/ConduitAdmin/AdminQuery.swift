@@ -41,7 +41,9 @@ struct AdminQuery {
     /// A text that is searched for.
     func text(_ name: String) throws(AdminError) -> String? {
         guard let text = values[name] else { return nil }
-        guard text.unicodeScalars.count <= 255 else { throw AdminError.badRequest("\(name) is longer than 255 characters") }
+        guard text.unicodeScalars.count <= 255 else {
+            throw AdminError.badRequest("\(name) is longer than 255 characters")
+        }
         return text
     }
 

@@ -56,7 +56,9 @@ package struct AdminRevocation: Hashable, Sendable {
     /// `nil` for what is no whole number, or milliseconds by mistake.
     private static func milliseconds(seconds: String) -> Int64? {
         // 1.8e9 is a whole number, too.
-        guard let number = Int64(seconds) ?? Double(seconds).flatMap(Int64.init(exactly:)), (0..<100_000_000_000).contains(number) else { return nil }
+        guard let number = Int64(seconds) ?? Double(seconds).flatMap(Int64.init(exactly:)),
+            (0..<100_000_000_000).contains(number)
+        else { return nil }
         return number * 1_000
     }
 }

@@ -11,7 +11,8 @@ enum AdminSchemas {
     }
 
     /// Every schema, in the order of the document.
-    static let all: [(String, String)] = names + health + nodes + rooms + clients + bodies + receipts
+    static let all: [(String, String)] =
+        names + health + nodes + rooms + clients + bodies + receipts
         + announced
 
     // The formats say what no pattern can: names are bounded by bytes.
@@ -189,7 +190,8 @@ enum AdminSchemas {
     /// The protocol's own types, which no event may have.
     static let reserved = [
         "ack", "broadcast", "echo", "error", "history", "join_room", "leave_room", "ping", "pong", "presence",
-        "presence_diff", "reconnect", "refresh", "refreshed", "room_joined", "room_left", "room_state", "send", "status",
+        "presence_diff", "reconnect", "refresh", "refreshed", "room_joined", "room_left", "room_state", "send",
+        "status",
     ]
 
     private static let yes = #"{"const":true}"#

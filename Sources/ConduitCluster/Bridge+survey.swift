@@ -17,7 +17,8 @@ extension Bridge {
     /// Asks this node and the others, or one node. `done` is called on the loop, within the time that nodes have to
     /// answer; `nil` when too many questions are under way, or there is no such node.
     func survey(
-        _ question: SurveyQuestion, of target: NodeID?, _ done: @escaping @Sendable (Result<SurveyOutcome, RequestError>) -> Void
+        _ question: SurveyQuestion, of target: NodeID?,
+        _ done: @escaping @Sendable (Result<SurveyOutcome, RequestError>) -> Void
     ) {
         guard phase != .closed else { return done(.failure(RequestError(.unavailable, "the node is stopping"))) }
         var awaited: Set<NodeID> = []
@@ -39,7 +40,8 @@ extension Bridge {
             return done(.failure(RequestError(.unavailable, "too many questions to the cluster are under way")))
         }
         let others = awaited.subtracting([node])
-        let bytes = min(SurveyRequest.maximumBytes, max(Self.leastAnswerBytes, Self.answersBytes / max(1, awaited.count)))
+        let bytes = min(
+            SurveyRequest.maximumBytes, max(Self.leastAnswerBytes, Self.answersBytes / max(1, awaited.count)))
         let request = SurveyRequest(number: number, answerBytes: bytes, question: question)
         if !others.isEmpty { ask(request, target.map { .node($0) } ?? .control) }
         if awaited.contains(node) {

@@ -44,12 +44,15 @@ import Testing
                 room.body
                     == #"{"room":"a/b","members":3,"users":2,"mode":"ordered","nodes":[{"node_id":"node-a","members":3}],"#
                     + "\"epoch\":\"e\",\"offset\":7,\"unreachable\":[\"node-b\"]}\n")
-            let messages = [#"{"type":"t","offset":1}"#, #"{"type":"#, "{\"type\":\"\u{1}\"}"].map { ByteBuffer(string: $0) }
+            let messages = [#"{"type":"t","offset":1}"#, #"{"type":"#, "{\"type\":\"\u{1}\"}"].map {
+                ByteBuffer(string: $0)
+            }
             node.set { $0.log = RoomLog(epoch: "e", offset: 9, messages: messages) }
             let history = try await request(port, "GET", "/api/v1/rooms/a/history?epoch=e%201&offset=5&limit=7")
             #expect(
                 history.body
-                    == #"{"room":"a","epoch":"e","offset":9,"messages":[{"type":"t","offset":1}],"unreachable":[]}"# + "\n",
+                    == #"{"room":"a","epoch":"e","offset":9,"messages":[{"type":"t","offset":1}],"unreachable":[]}"#
+                    + "\n",
                 "what is no JSON is left out")
             for query in ["epoch=e", "offset=5", "limit=3"] {
                 #expect(try await request(port, "GET", "/api/v1/rooms/a/history?\(query)").status == 200)

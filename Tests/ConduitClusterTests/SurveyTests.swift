@@ -78,7 +78,8 @@ import Testing
         var outcome = SurveyOutcome()
         outcome.answers[nodes[0]] = SurveyFindings(
             [try row("a.1"), try row("a.2"), try row("b.9")], maximumBytes: 1_000, hasMore: false)
-        outcome.answers[nodes[1]] = SurveyFindings([try row("b.1"), try row("b.3")], maximumBytes: 1_000, hasMore: true)
+        outcome.answers[nodes[1]] = SurveyFindings(
+            [try row("b.1"), try row("b.3")], maximumBytes: 1_000, hasMore: true)
         var search = ClientSearch()
         search.limit = 3
         let page = outcome.clients(search)

@@ -82,7 +82,9 @@ private struct Answer {
         for node in [first, second] {
             let port = node.node.adminPort
             try await eventually("rosters agree") {
-                try await Answer.of(port, "GET", "rooms?sort=members").texts("rooms", "room") == ["Big", "a:small", "log:x"]
+                try await Answer.of(port, "GET", "rooms?sort=members").texts("rooms", "room") == [
+                    "Big", "a:small", "log:x",
+                ]
             }
             let rooms = try await Answer.of(port, "GET", "rooms")
             #expect(rooms.texts("rooms", "room") == ["Big", "a:small", "log:x"])
@@ -266,7 +268,9 @@ private struct Answer {
             return page.texts("rooms", "room") == names
                 && page.list("rooms").allSatisfy { $0["members"] as? Int == 2 && $0["nodes"] as? Int == 2 }
         }
-        #expect(try await Answer.of(first.node.adminPort, "POST", "disconnect", #"{"user":"bob"}"#).int("disconnected") == 2)
+        #expect(
+            try await Answer.of(first.node.adminPort, "POST", "disconnect", #"{"user":"bob"}"#).int("disconnected") == 2
+        )
         for node in [first, second] { await node.node.shutdown() }
     }
 }

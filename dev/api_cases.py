@@ -95,13 +95,13 @@ for node in (0, 1):
     check(f"node-{node + 1} lists every client once, by id", listed == sorted(ids + [publisher.ask("status")["client_id"]]))
 
 arguments = [
-    os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", f"{admin_1}/api/v1/openapi.json",
+    os.path.join(os.path.dirname(os.path.abspath(sys.executable)), "schemathesis"), "run", f"{admin_1}/api/v1/openapi.json",
     "--header", f"Authorization: Bearer {token}", "--checks", "all", "--max-examples", examples,
     "--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--output-truncate", "false",
     # It ends a node.
     "--exclude-operation-id", "drainNode", "--output-sanitize", "false", "--warnings", "off", "--request-timeout", "20", *sys.argv[7:],
 ]
-result = subprocess.run(arguments).returncode
+result = subprocess.run(arguments, cwd=os.environ["RUN"]).returncode
 check("schemathesis has no complaint", result == 0)
 left = [id for id in ids[12:] if ask(1, "GET", "/api/v1/clients/{client}", path_parameters={"client": id})["client_id"] == id]
 check("clients that nobody has named are still there", left == ids[12:], left)

@@ -1,8 +1,8 @@
 # The everyday commands. Each is a script in dev/ or one line of swift.
 .DEFAULT_GOAL := help
-.PHONY: help install run build test test-tsan test-page test-dashboard test-clients test-api test-deploy \
-	test-prometheus test-faults conformance fuzz measure-edge measure-figures measure-drain bench bench-sweep \
-	bench-micro bench-docs lint format check clean
+.PHONY: help install run simulate-nodes build test test-tsan test-page test-dashboard test-clients test-api \
+	test-deploy test-prometheus test-faults conformance fuzz measure-edge measure-figures measure-drain bench \
+	bench-sweep bench-micro bench-docs lint format check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s  %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ install: ## Install what is missing to build and run (make run and make test do 
 
 run: ## Build, then run a cluster: Redis, NODES nodes (2), HAProxy on PORT (8000); Ctrl-C ends it
 	@exec dev/run
+
+simulate-nodes: ## Write NODES (50) simulated nodes into the Redis on REDIS_PORT (6390), for conduit top; Ctrl-C ends it
+	@exec dev/simulate-nodes --port $(or $(REDIS_PORT),6390) $(or $(NODES),50)
 
 build: install ## Build everything, with debug information
 	swift build --build-tests

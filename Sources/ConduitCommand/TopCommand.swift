@@ -37,7 +37,7 @@ struct TopCommand: AsyncParsableCommand {
             try await ClusterReader.withServer(in: cluster) { reader in
                 guard let terminal else {
                     let reading = try await TopReading.read(
-                        reader, prefix: cluster.prefix, TopHistory(), samples: TopSession.minute)
+                        reader, prefix: cluster.prefix, TopHistory(), samples: TopSession.once)
                     let lines = TopFrame(reading, width: width ?? Self.outputWidth).whole()
                     return print(lines.map(\.plain).joined(separator: "\n"))
                 }
@@ -113,6 +113,8 @@ private final class TopSession {
     /// The first picture comes at once, with what rates need; the second has a minute of the past.
     static let firstSamples = 12
     static let minute = 64
+    /// Printed once, there is no second picture: a third of a minute, so that it comes at once, too.
+    static let once = 24
 
     enum Event: Sendable {
         case key(TerminalKey?)

@@ -91,7 +91,9 @@ private func problems(
             redis.tls.verify=true \
             cluster.heartbeat=1s cluster.lease=5s cluster.series-length=3600 cluster.events-length=10000 \
             presence.enabled=true presence.diff-interval=100ms ready.degraded-status=200 admin.enabled=true \
-            admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s
+            admin.host=127.0.0.1 admin.port=8181 admin.token= log.level=info log.format=auto shutdown.timeout=30s \
+            drain.wait=3s drain.rate=500 drain.reconnect-delay=1s drain.presence-grace=5s \
+            rebalance.mode=off rebalance.share=10 rebalance.tolerance=5
             """
         #expect(ConfigurationKey.plain.map { "\($0.name)=\($0.defaultText)" }.joined(separator: " ") == expected)
     }
@@ -156,6 +158,9 @@ private func problems(
         "auth.url-breaker-failures": ("1", "0"), "auth.url-breaker-pause": ("1s", "0"),
         "log.level": ("debug", "verbose"), "log.format": ("json", "xml"),
         "shutdown.timeout": ("5m", "99999999999999999999h"),
+        "drain.wait": ("0", "3"), "drain.rate": ("1", "0"), "drain.reconnect-delay": ("250ms", "1d"),
+        "drain.presence-grace": ("0s", "-1s"), "rebalance.mode": ("off", "on"), "rebalance.share": ("100", "101"),
+        "rebalance.tolerance": ("1", "0"),
     ]
 
     @Test(arguments: ConfigurationKey.plain.map(\.name))

@@ -9,7 +9,7 @@ struct DrainTimes: Hashable {
     let wait: TimeAmount
     /// When every client must have been told, from the beginning.
     let told: TimeAmount
-    /// How long members' places are kept, behind the last client.
+    /// How long members' places are kept, from when the last client was told.
     let handOver: TimeAmount
     /// The end, from the beginning.
     let end: TimeAmount
@@ -20,6 +20,8 @@ struct DrainTimes: Hashable {
         let quarter = TimeAmount.nanoseconds(end.nanoseconds / 4)
         wait = isWaiting ? min(TimeAmount(configuration.wait), .nanoseconds(end.nanoseconds / 2)) : .zero
         handOver = min(TimeAmount(configuration.presenceGrace), quarter)
-        told = max(wait, end - handOver - min(Self.closing, .nanoseconds(end.nanoseconds / 8)))
+        // Clients close while their places are kept; and the end takes a moment, too.
+        let last = max(handOver, min(Self.closing, .nanoseconds(end.nanoseconds / 8)))
+        told = max(wait, end - last - .nanoseconds(end.nanoseconds / 60))
     }
 }

@@ -187,8 +187,8 @@ final class NodeParts: Sendable {
         if times.wait > .zero { try? await Task.sleep(for: Duration(times.wait)) }
         // The port stays open until the clients are gone: it refuses upgrades and tells the balancer why.
         phase.set(.draining)
-        await sendAway(times, since: start)
-        await bridge.waitForHandOvers(until: min(.now() + times.handOver, start + times.end))
+        let told = await sendAway(times, since: start)
+        await bridge.waitForHandOvers(until: min(told + times.handOver, start + times.end))
         await gateway.stopAccepting()
         await bridge.drain(within: min(.seconds(5), max(.seconds(1), start + times.end - .now())))
         await admin?.close()
@@ -200,8 +200,8 @@ final class NodeParts: Sendable {
         stopped.succeed()
     }
 
-    /// Clients and echoes share the pace; what is still there at the end is cut.
-    private func sendAway(_ times: DrainTimes, since start: NIODeadline) async {
+    /// Clients and echoes share the pace; what is still there at the end is cut. Returns when the last client was told.
+    private func sendAway(_ times: DrainTimes, since start: NIODeadline) async -> NIODeadline {
         let settings = live.current.drain
         let echoes = await gateway.echoCount()
         let all = max(1, await hub.openCount() + echoes)
@@ -215,9 +215,11 @@ final class NodeParts: Sendable {
         await hub.shed(
             perSecond: rate * Double(max(1, all - echoes)) / Double(all), reason: .drain,
             delay: TimeAmount(settings.reconnectDelay), by: told)
+        let last = NIODeadline.now()
         let cut = await hub.shutdown(.shutdown, within: max(.milliseconds(10), end - .now()))
         await echoesGone
         if cut > 0 { logger.warning("clients cut at the deadline", metadata: [LogKey.count: "\(cut)"]) }
+        return last
     }
 
     /// What is decided before the parts are made.

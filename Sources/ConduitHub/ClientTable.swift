@@ -33,9 +33,6 @@ struct ClientTable {
         return open
     }
 
-    /// How many they are; looks at every client.
-    var openCount: Int { clients.reduce(0) { $0 + ($1?.isOpen == true ? 1 : 0) } }
-
     subscript(slot: Int32) -> Client? {
         clients.indices.contains(Int(slot)) ? clients[Int(slot)] : nil
     }

@@ -7,7 +7,7 @@ extension Hub {
 
     private func openCounts() async -> [Int] {
         var counts: [Int] = []
-        for shard in shards { counts.append(await shard.query { $0.clients.openCount } ?? 0) }
+        for shard in shards { counts.append(await shard.query { $0.openCount } ?? 0) }
         return counts
     }
 

@@ -20,6 +20,7 @@ extension Shard {
         client.closeReason = reason
         // First of all: whatever writing brings about must find it closing.
         client.state = .closing(deadline: now + Self.closeGrace)
+        closingCount += 1
         clients.look(at: client, by: now + Self.closeGrace)
         retire(client, isSentAway: isSentAway)
         enqueue(for: client) { $0.writeImmutableBuffer(FrameEncoder.close(reason)) }
@@ -36,6 +37,7 @@ extension Shard {
         client.state = .closing(deadline: now + Self.closeGrace)
         clients.look(at: client, by: now + Self.closeGrace)
         if wasOpen {
+            closingCount += 1
             client.closeReason = .normal
             retire(client)
             let answer = code.map { FrameEncoder.close(code: $0) } ?? FrameEncoder.emptyClose

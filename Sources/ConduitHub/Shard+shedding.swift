@@ -84,7 +84,7 @@ extension Shard {
     private func shedSome(_ number: UInt64) {
         // Another order may have taken its place.
         guard number == shedNumber, var current = shedding else { return }
-        let left = min(current.left, clients.count)
+        let left = min(current.left, openCount)
         var isOver = left == 0
         for _ in 0..<current.pace.take(of: left, now: now) {
             guard let client = nextToShed(&current) else {

@@ -141,6 +141,10 @@ package final class Shard {
     var isStopping = false
     /// Clients are being sent to other nodes, by the order of this number.
     var shedding: Shedding?
+    /// Clients that were told to go, or have said so, and whose connections aren't closed yet.
+    var closingCount = 0
+    /// Clients that are served.
+    var openCount: Int { clients.count - closingCount }
     var shedNumber: UInt64 = 0
 
     // What every message touches. Unsafe: that no two accesses overlap is not checked at run time, which would cost
@@ -266,6 +270,7 @@ package final class Shard {
         if client.heldBytes != nil { drop("unread") }
         abandonQuestions(of: client)
         clients.remove(client)
+        if !client.isOpen { closingCount -= 1 }
         client.state = .closed
         statistics.clients -= 1
         statistics.closed[reason.code, default: 0] += 1

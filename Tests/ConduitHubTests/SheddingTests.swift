@@ -89,8 +89,7 @@ import Testing
         }
         #expect(gone.count == 10)
         #expect(delays.count == 10 && delays.allSatisfy { (0...400).contains($0) } && Set(delays).count > 8)
-        // They don't answer, and are cut.
-        pass(harness, .seconds(3))
+        pass(harness, .milliseconds(20))
         #expect(result(of: done) == 10)
         #expect(harness.shards[0].statistics.shed == ["drain": 10, "rebalance": 0])
         let away = harness.relay.all.count { if case .sentAway = $0 { true } else { false } }
@@ -127,8 +126,7 @@ import Testing
         #expect(result(of: first) == 0)
         #expect(result(of: harness.shards[0].shed(order(1, 1, .rebalance))) == 0)
         for _ in 0..<40 { pass(harness, .milliseconds(20)) }
-        // They don't answer, and are cut.
-        pass(harness, .seconds(3))
+        pass(harness, .milliseconds(20))
         #expect(result(of: drain) == 5)
     }
 

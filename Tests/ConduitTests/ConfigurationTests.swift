@@ -164,6 +164,9 @@ private func problems(
         "auth.url-breaker-failures": ("1", "0"), "auth.url-breaker-pause": ("1s", "0"),
         "log.level": ("debug", "verbose"), "log.format": ("json", "xml"),
         "shutdown.timeout": ("5m", "99999999999999999999h"),
+        "drain.wait": ("0", "3"), "drain.rate": ("1", "0"), "drain.reconnect-delay": ("250ms", "1d"),
+        "drain.presence-grace": ("0s", "-1s"), "rebalance.mode": ("off", "on"), "rebalance.share": ("100", "101"),
+        "rebalance.tolerance": ("1", "0"),
     ]
 
     @Test(arguments: ConfigurationKey.plain.map(\.name))

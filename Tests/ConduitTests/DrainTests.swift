@@ -1,8 +1,9 @@
-import Conduit
 import ConduitTesting
 import Foundation
 import NIOCore
 import Testing
+
+@testable import Conduit
 
 /// A node that stops, seen by its clients, its balancer and the other nodes.
 @Suite(.timeLimit(.minutes(3))) struct DrainTests {
@@ -146,6 +147,43 @@ import Testing
         await node.node.shutdown()
         #expect(ContinuousClock.now - began < .seconds(15))
         for client in clients { #expect(try await client.waitForCloseCode() == 3001) }
+    }
+
+    @Test func theTimesFitIntoTheTimeout() {
+        let usual = DrainTimes(DrainConfiguration(), within: .seconds(30), isWaiting: true)
+        #expect(usual.wait == .seconds(3) && usual.handOver == .seconds(5) && usual.told == .milliseconds(24_500))
+        // Ten thousand clients at the usual pace.
+        #expect((usual.told - usual.wait).nanoseconds >= 10_000 * 1_000_000_000 / 475)
+        #expect(DrainTimes(DrainConfiguration(), within: .seconds(30), isWaiting: false).wait == .zero)
+        for timeout in [Duration.milliseconds(10), .seconds(1), .seconds(5), .seconds(3_600)] {
+            let times = DrainTimes(DrainConfiguration(), within: timeout, isWaiting: true)
+            #expect(times.wait + times.wait <= times.end && times.wait <= times.told)
+            #expect(times.told + times.handOver <= times.end)
+        }
+    }
+
+    @Test func settingsThatContradictEachOtherAreNamed() throws {
+        func problems(_ settings: [String: String]) -> String {
+            do throws(ConfigurationError) {
+                _ = try NodeConfiguration.load(environment: settings)
+                return ""
+            } catch {
+                return error.problems.map(\.description).joined(separator: "\n")
+            }
+        }
+        #expect(problems(["CONDUIT_SHUTDOWN_TIMEOUT": "1s"]) == "", "a default that is too long is cut")
+        #expect(
+            problems(["CONDUIT_SHUTDOWN_TIMEOUT": "10s", "CONDUIT_DRAIN_WAIT": "6s"])
+                .contains("drain.wait must not be longer than half of shutdown.timeout"))
+        #expect(problems(["CONDUIT_REBALANCE_MODE": "auto"]).contains("needs redis.url"))
+        let read = try NodeConfiguration.load(environment: [
+            "CONDUIT_DRAIN_WAIT": "7s", "CONDUIT_DRAIN_RATE": "9", "CONDUIT_DRAIN_RECONNECT_DELAY": "2s",
+            "CONDUIT_DRAIN_PRESENCE_GRACE": "4s", "CONDUIT_REBALANCE_MODE": "auto", "CONDUIT_REBALANCE_SHARE": "20",
+            "CONDUIT_REBALANCE_TOLERANCE": "3", "CONDUIT_REDIS_URL": "redis://h",
+        ])
+        #expect(read.drain.wait == .seconds(7) && read.drain.rate == 9 && read.drain.reconnectDelay == .seconds(2))
+        #expect(read.drain.presenceGrace == .seconds(4) && read.rebalance.mode == .auto)
+        #expect(read.rebalance.share == 20 && read.rebalance.tolerance == 3)
     }
 
     // MARK: By the admin port

@@ -42,8 +42,8 @@ final class NodeParts: Sendable {
     private let stopped: EventLoopPromise<Void>
 
     private init(
-        _ settings: Settings, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?, rebalancer: Rebalancer,
-        httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
+        _ settings: Settings, hub: Hub, bridge: BridgeRef, gateway: Gateway, admin: RunningAdmin?,
+        rebalancer: Rebalancer, httpPort: Int, group: MultiThreadedEventLoopGroup, phase: PhaseCell, logger: Logger
     ) {
         self.live = settings.live
         self.level = settings.level

@@ -2,8 +2,9 @@
 ///
 /// A value: the time is an argument. In no second more are let go than its rate says, plus one, however late it is asked.
 struct ShedPace {
-    /// What a late timer may make up for at once, of a second's; the steady rate is less by as much.
-    private static let burst = 0.05
+    /// What a late timer may make up for at once, of a second's; the steady rate is less by as much. It leaves room for the
+    /// grain of the delays, too: those who come back are to stay below the rate as well.
+    private static let burst = 0.1
 
     private let perSecond: Double
     private let deadline: Int64?

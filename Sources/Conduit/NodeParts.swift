@@ -196,7 +196,7 @@ final class NodeParts: Sendable {
         hub.end()
         try? await group.shutdownGracefully()
         phase.set(.stopped)
-        logger.info("stopped", metadata: ["seconds": "\((NIODeadline.now() - start).nanoseconds / 1_000_000_000)"])
+        logger.info("stopped", metadata: [LogKey.milliseconds: "\((NIODeadline.now() - start).nanoseconds / 1_000_000)"])
         stopped.succeed()
     }
 

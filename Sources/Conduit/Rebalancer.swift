@@ -110,7 +110,7 @@ final class Rebalancer: Sendable {
                     wasShedding = balance.isShedding
                     logger.info(
                         wasShedding ? "sending clients to other nodes" : "as many clients as the other nodes have",
-                        metadata: ["clients": "\(own)"])
+                        metadata: [LogKey.count: "\(own)"])
                 }
                 if count > 0 {
                     await hub.shed(

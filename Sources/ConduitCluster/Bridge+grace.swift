@@ -7,6 +7,8 @@ import ConduitCore
 // in the room meanwhile, in the name of a shard that there isn't, or it wouldn't hear of that.
 extension Bridge {
     private static let shard = InterestTable.maximumShards - 1
+    /// Members among whom a user's other connections are looked for.
+    private static let searchedMembers = 4_096
 
     /// Whether a member who is gone keeps its place; nothing else is done about its leaving then.
     func keepsPlace(of client: ClientID, in room: RoomName, _ reason: LeaveReason, shard: Int) -> Bool {
@@ -27,11 +29,20 @@ extension Bridge {
 
     private func keepsPlace(of client: ClientID, in room: RoomName, for time: Int64, shard: Int) -> Bool {
         guard !isLeaving, presencePolicy(of: room) != .off, let member = presence.member(client, in: room),
-            grace.keep(member, in: room, for: time, now: now)
+            !isElsewhere(member, room), grace.keep(member, in: room, for: time, now: now)
         else { return false }
         interest.joined(.room(room), shard: Self.shard)
         interest.left(.room(room), shard: shard, now: now)
         return true
+    }
+
+    /// Whether the user is in the room on another node already, so that nobody misses this connection. In a large room who has
+    /// several connections isn't looked for among all members; the place ends by its time then.
+    private func isElsewhere(_ member: Member, _ room: RoomName) -> Bool {
+        guard let user = member.user, presence.connections(of: user, in: room) > 1,
+            presence.count(of: room) <= Self.searchedMembers
+        else { return false }
+        return presence.members(of: room).contains { $0.user == user && $0.client.node != node }
     }
 
     /// A connection of the user has come: the places of those that broke are not needed any more.

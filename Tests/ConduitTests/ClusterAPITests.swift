@@ -167,7 +167,7 @@ private struct Answer {
         for socket in sockets { #expect(try await socket.request("ping").type == "pong") }
         #expect(try await Answer.of(port, "GET", "rooms/s").int("members") == 5)
         let diff = try await observer.nextEvent("a diff that says who left") { event in
-            event.type == "presence_diff" && "\(event.data)".contains("left")
+            event.type == "presence_diff" && "\(event.data)".contains("reason")
         }
         #expect("\(diff.data)".contains(ids[1]) || "\(diff.data)".contains("bob"))
 

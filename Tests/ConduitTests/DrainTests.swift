@@ -122,10 +122,6 @@ import Testing
         let began = ContinuousClock.now
         await stopped.value
         #expect(ContinuousClock.now - began < .seconds(15), "it waits for nobody who is back")
-        try await eventually {
-            let roster = try await watcher.request("presence", #"{"room":"hall"}"#)
-            return roster.int("count") == 7 && roster.int("users") == 7
-        }
         func diffs() -> String {
             watcher.waitingMessages.map { message -> String in
                 if case .text(let text) = message, text.contains("presence_diff") { text } else { "" }
@@ -133,6 +129,10 @@ import Testing
         }
         try await eventually { diffs().contains("disconnected") }
         #expect(!diffs().contains("users_left"), "\(diffs())")
+        try await eventually {
+            let roster = try await watcher.request("presence", #"{"room":"hall"}"#)
+            return roster.int("count") == 7 && roster.int("users") == 7
+        }
         await other.node.shutdown()
     }
 

@@ -6,7 +6,7 @@ package final class TestTerminal: Sendable {
     private let name: String
     private let folder: TemporaryFolder
 
-    /// Whether tmux is installed; `dev/install --ci` does it.
+    /// Whether tmux is installed; `dev/install` does it.
     package static let isThere = ["/usr/bin/tmux", "/usr/local/bin/tmux", "/bin/tmux"]
         .contains { FileManager.default.isExecutableFile(atPath: $0) }
 

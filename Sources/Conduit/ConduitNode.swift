@@ -173,7 +173,7 @@ public final class ConduitNode: Service {
     ///
     /// - Returns: what has changed, and what needs a new start.
     /// - Throws: what is wrong with it: ``ConduitGateway/ServerTLSError`` for the certificate, else what is wrong with keys.
-    ///   Then all settings stay as they were.
+    ///   Then all settings stay as they were; a new certificate that is good is taken all the same.
     @discardableResult
     public func reload(_ configuration: NodeConfiguration) async throws -> ReloadReport {
         try await parts.reload { configuration }

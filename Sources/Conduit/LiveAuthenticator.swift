@@ -9,14 +9,15 @@ import Synchronization
 /// The ``Authenticator`` of now. Another one takes its place when the settings change; who has asked the one before gets its
 /// answer.
 final class LiveAuthenticator: Sendable {
-    /// How long one that was replaced lives on for those who have asked it: as long as an answer to a connected client may
-    /// take.
+    /// How long one that was replaced lives on at least for those who have asked it: as long as an answer to a connected
+    /// client may take. Longer where its server may take longer for a handshake.
     private static let farewell = Duration.seconds(10)
 
     private struct State {
         var current: Authenticator
         var leaving: [Int: Task<Void, Never>] = [:]
         var number = 0
+        var isShutDown = false
     }
 
     private let state: Mutex<State>
@@ -34,21 +35,29 @@ final class LiveAuthenticator: Sendable {
     /// - Throws: which setting is wrong; then all stays as it was.
     func replace(_ configuration: AuthConfiguration) async throws(AuthSetupError) {
         let made = try await Authenticator.make(configuration, after: current, logger: logger)
-        state.withLock { state in
+        let isTaken = state.withLock { state in
+            guard !state.isShutDown else { return false }
             let old = state.current
+            let farewell = max(Self.farewell, (old.hookTimeout ?? .zero) + .seconds(1))
             state.current = made
             state.number += 1
             let number = state.number
             state.leaving[number] = Task { [weak self] in
-                try? await Task.sleep(for: Self.farewell)
+                try? await Task.sleep(for: farewell)
                 await old.shutdown()
                 self?.state.withLock { $0.leaving[number] = nil }
             }
+            return true
         }
+        // The node has ended meanwhile.
+        if !isTaken { await made.shutdown() }
     }
 
     func shutdown() async {
-        let (current, leaving) = state.withLock { ($0.current, Array($0.leaving.values)) }
+        let (current, leaving) = state.withLock { state in
+            state.isShutDown = true
+            return (state.current, Array(state.leaving.values))
+        }
         for task in leaving {
             task.cancel()
             await task.value

@@ -63,7 +63,16 @@ package final class Authenticator: Sendable {
         }
         await store?.start()
         // Who takes another's place must not refuse anybody for want of keys that the other had.
-        if previous != nil { await store?.firstReading() }
+        if let previous, let store {
+            await store.firstReading()
+            // The one that is there is better than one without keys. Where it has the same address, it has none either.
+            if await store.lacksSet, await store.address != previous.store?.address {
+                await store.stop()
+                counters.restored(before)
+                await web.shutdown()
+                throw AuthSetupError(key: "auth.jwt.jwks-url", message: "no keys could be had from there")
+            }
+        }
         let hook = configuration.hook.map { AuthHook($0, web: web, counters: counters, logger: logger) }
         return Authenticator(
             configuration, store: store, hook: hook, web: web, counters: counters, logger: logger)
@@ -75,6 +84,9 @@ package final class Authenticator: Sendable {
     }
 
     package var statistics: AuthStatistics { counters.snapshot }
+
+    /// How long the application's server may take for an answer; `nil` where it isn't asked.
+    package var hookTimeout: Duration? { configuration.hook?.timeout }
 
     // MARK: Connecting
 

@@ -72,7 +72,7 @@ actor KeyStore {
     }
 
     /// Where the key set is fetched from.
-    private var address: String? { if case .url(let url, _)? = source { url } else { nil } }
+    var address: String? { if case .url(let url, _)? = source { url } else { nil } }
 
     /// What was read last.
     private var reading: (keys: [VerificationKey], content: ByteBuffer?) { (loaded, content) }

@@ -37,10 +37,13 @@ extension Bridge {
         }
     }
 
+    /// Moves the last minute on. Each heartbeat, whether Redis is there or not: a window that nobody has looked at for long
+    /// holds nothing.
+    func updateRecentFigures() { figures.recent.update(figures.hub, nodeStatistics?() ?? statistics(), now: now) }
+
     private func numbers() -> [(String, UInt64)] {
         let hub = figures.hub
         let own = nodeStatistics?() ?? statistics()
-        figures.recent.update(hub, own, now: now)
         let recent = figures.recent
         return [
             ("clients", UInt64(max(0, hub.clients))), ("users", UInt64(max(0, hub.users))),
@@ -89,20 +92,20 @@ extension Bridge {
 
     /// The rooms that most was published to here, by messages a second. Written anew when they have changed.
     private func writeBusiest(_ lease: RedisArgument) {
-        let key = RedisArgument.string(keys.busy(of: node))
         let busiest = figures.hub.busiest
         if figures.writtenBusiest != busiest {
             figures.writtenBusiest = busiest
-            commands?.send(["DEL", key])
-            if !busiest.isEmpty {
-                let words = busiest.flatMap { busy in
-                    let tenths = (busy.perSecond * 10).rounded() / 10
-                    return [RedisArgument.string("\(tenths)"), .string(busy.room.rawValue)]
-                }
-                commands?.send(["ZADD", key] + words)
+            let words = busiest.flatMap { busy in
+                let tenths = (busy.perSecond * 10).rounded() / 10
+                return [RedisArgument.string("\(tenths)"), .string(busy.room.rawValue)]
             }
+            evaluate(.busiest, keys: [keys.busy(of: node)], [lease] + words) { [weak self] result in
+                if case .failure = result { self?.figures.writtenBusiest = nil }
+            }
+            return
         }
         guard !busiest.isEmpty else { return }
+        let key = RedisArgument.string(keys.busy(of: node))
         commands?.send(["PEXPIRE", key, lease]) { [weak self] result in
             // Redis has lost it, or it ran out while Redis was away.
             if case .success(let found) = result, found.integer == 0 { self?.figures.writtenBusiest = nil }

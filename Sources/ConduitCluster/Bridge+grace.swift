@@ -1,4 +1,6 @@
 import ConduitCore
+import ConduitTelemetry
+import Logging
 
 // Members whose connections broke and who keep their place for a while (`rooms.<namespace>.presence-grace`).
 //
@@ -24,13 +26,23 @@ extension Bridge {
         if phase != .alone, presence.member(client, in: room)?.user != nil {
             time = max(time, configuration.handOverMilliseconds)
         }
-        return time > 0 && keepsPlace(of: client, in: room, for: time, shard: shard)
+        return time > 0 && keepsPlace(of: client, in: room, for: time, sentAway: true, shard: shard)
     }
 
-    private func keepsPlace(of client: ClientID, in room: RoomName, for time: Int64, shard: Int) -> Bool {
+    private func keepsPlace(
+        of client: ClientID, in room: RoomName, for time: Int64, sentAway: Bool = false, shard: Int
+    ) -> Bool {
         guard !isLeaving, presencePolicy(of: room) != .off, let member = presence.member(client, in: room),
-            !isElsewhere(member, room), grace.keep(member, in: room, for: time, now: now)
+            !isElsewhere(member, room)
         else { return false }
+        guard grace.keep(member, in: room, for: time, sentAway: sentAway, now: now) else {
+            if grace.isFull(sentAway: sentAway) {
+                limitedLog.log(
+                    .warning, "no more places can be kept; members leave at once",
+                    [LogKey.count: "\(grace.count)"])
+            }
+            return false
+        }
         interest.joined(.room(room), shard: Self.shard)
         interest.left(.room(room), shard: shard, now: now)
         return true

@@ -21,6 +21,7 @@ extension Bridge {
     /// Each heartbeat: renew the lease, prove that the subscriptions are alive, ask the hub for newer figures.
     func heartbeat() {
         refreshFigures()
+        updateRecentFigures()
         guard let commands, commands.isReady, phase != .closed, !isLeaving, lease.isHeld else { return }
         renewIdentity()
         probe()

@@ -18,6 +18,17 @@ struct ClusterScript {
             return {before, redis.call('HLEN', KEYS[1])}
             """)
 
+    /// Writes a node's busiest rooms anew: nobody finds the list half written, or for ever.
+    /// KEYS: busy. ARGV: lease ms, then messages a second and room of each.
+    static let busiest = ClusterScript(
+        name: "busiest",
+        text: """
+            redis.call('DEL', KEYS[1])
+            if #ARGV < 3 then return 0 end
+            for i = 2, #ARGV - 1, 2 do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1]) end
+            return redis.call('PEXPIRE', KEYS[1], ARGV[1])
+            """)
+
     /// Renews the lease; returns Redis's time, whether our entry was missing, and all entries.
     /// KEYS: nodes. ARGV: node id.
     static let heartbeat = ClusterScript(
@@ -106,5 +117,7 @@ struct ClusterScript {
             return {#over, new}
             """)
 
-    static let all = [members, heartbeat, claim, strikeOff, identify, release, revoke, orderedPublish, orderedRead]
+    static let all = [
+        members, heartbeat, claim, strikeOff, identify, release, revoke, orderedPublish, orderedRead, busiest,
+    ]
 }

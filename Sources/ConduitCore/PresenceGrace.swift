@@ -34,8 +34,9 @@ package struct PresenceGrace: Sendable {
     private let limit: Int
     /// A day.
     private static let longest: Int64 = 86_400_000
+    private static let sentAwayShare = 20
 
-    /// Keeps at most `limit` places at once.
+    /// Keeps at most `limit` places at once, twenty times that with those who are sent away.
     package init(limit: Int = 100_000) { self.limit = max(1, limit) }
 
     /// Places that are kept.
@@ -44,10 +45,16 @@ package struct PresenceGrace: Sendable {
     /// Whether some are kept for users, who may come back on any node.
     package var awaitsUsers: Bool { !users.isEmpty }
 
-    /// Keeps the place of a member; `false` when there are too many or it is kept already.
-    package mutating func keep(_ member: Member, in room: RoomName, for milliseconds: Int64, now: Int64) -> Bool {
+    /// Whether a place that is kept has to end before another one can be.
+    package func isFull(sentAway: Bool) -> Bool { kept.count >= (sentAway ? limit * Self.sentAwayShare : limit) }
+
+    /// Keeps the place of a member; `false` when there are too many or it is kept already. All members of a node may be
+    /// sent away at once, and only for seconds: for them there are more places.
+    package mutating func keep(
+        _ member: Member, in room: RoomName, for milliseconds: Int64, sentAway: Bool = false, now: Int64
+    ) -> Bool {
         let place = Place(room: room, client: member.client)
-        guard milliseconds > 0, kept.count < limit, kept[place] == nil else { return false }
+        guard milliseconds > 0, !isFull(sentAway: sentAway), kept[place] == nil else { return false }
         let milliseconds = min(milliseconds, Self.longest)
         let until = now + milliseconds
         kept[place] = (until, member.user)

@@ -27,7 +27,7 @@ public struct RoomTraffic: Sendable {
         var isListed = false
     }
 
-    /// Most rooms without members here whose messages are told apart within a window.
+    /// Most rooms without members here whose messages are told apart at a time.
     private static let mostStrays = 1_024
 
     /// The namespaces, by number.
@@ -83,10 +83,14 @@ public struct RoomTraffic: Sendable {
     /// A message was published here to a room that has no member here.
     mutating func published(to room: RoomName) {
         totals[namespaces.number(of: room)].published &+= 1
-        if let count = strays[room] {
-            strays[room] = count &+ 1
+        if let place = strays.index(forKey: room) {
+            strays.values[place] &+= 1
         } else if strays.count < Self.mostStrays {
             strays[room] = 1
+        } else {
+            // No place: one message less of everybody's (Misra and Gries). Each was counted once before, so that costs no
+            // more than counting did, and a room that much is said in stays whichever came first.
+            strays = strays.compactMapValues { $0 > 1 ? $0 - 1 : nil }
         }
     }
 

@@ -72,9 +72,18 @@ final class DoorLimits: Sendable {
     /// Most upgraded connections; 0 for no limit.
     var connections: Int { settings.withLockedValue { $0.connections } }
 
-    /// The address whose place ``enter(_:)`` takes; to be given to ``leave(_:)`` and ``observer(address:user:)``.
-    func counted(_ address: IPAddress?) -> IPAddress? {
-        settings.withLockedValue { $0.perAddress > 0 } ? address : nil
+    /// What a connection that is to be upgraded has got. Only what is said here is given back, whatever holds by then.
+    enum Entry {
+        /// It has its places; with the address that was counted, where addresses are.
+        case entered(IPAddress?)
+        case refused(Refusal)
+    }
+
+    /// What a client that is known now has got.
+    enum UserEntry {
+        /// It may come in; with the user who was counted, where users are.
+        case entered(UserID?)
+        case full
     }
 
     fileprivate static var now: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
@@ -82,7 +91,7 @@ final class DoorLimits: Sendable {
     /// Takes the places of a connection that is to be upgraded, or says why there are none.
     ///
     /// What is counted by address comes first, so that one address can't use up what is there for all.
-    func enter(_ address: IPAddress?) -> Refusal? {
+    func enter(_ address: IPAddress?) -> Entry {
         let now = Self.now
         let key = address?.subscriber
         let (connections, perAddress, addressRates) = settings.withLockedValue {
@@ -90,24 +99,28 @@ final class DoorLimits: Sendable {
         }
         if let key, let wait = addressRates?.take(key, now: now) {
             counters.count(.handshakesPerSecondPerAddress)
-            return Refusal(.tooManyRequests, "too many handshakes from this address", Self.retryAfter(wait))
+            return .refused(
+                Refusal(.tooManyRequests, "too many handshakes from this address", Self.retryAfter(wait)))
         }
         if let wait = takeRate(now) {
             counters.count(.handshakesPerSecond)
             // Not all at the same time again.
-            return Refusal(
-                .serviceUnavailable, "too many handshakes", Self.retryAfter(wait + Int64.random(in: 0...4_000)))
+            return .refused(
+                Refusal(
+                    .serviceUnavailable, "too many handshakes", Self.retryAfter(wait + Int64.random(in: 0...4_000))))
         }
         guard counters.takePlace(limit: connections) else {
             counters.count(.connections)
-            return Refusal(.serviceUnavailable, "no more connections", [("Retry-After", "5")])
+            return .refused(Refusal(.serviceUnavailable, "no more connections", [("Retry-After", "5")]))
         }
-        if perAddress > 0, let key, !addresses.take(key, limit: perAddress) {
+        guard perAddress > 0, let key else { return .entered(nil) }
+        guard addresses.take(key, limit: perAddress) else {
             counters.returnPlace()
             counters.count(.connectionsPerAddress)
-            return Refusal(.tooManyRequests, "too many connections from this address", [("Retry-After", "5")])
+            return .refused(
+                Refusal(.tooManyRequests, "too many connections from this address", [("Retry-After", "5")]))
         }
-        return nil
+        return .entered(address)
     }
 
     private func takeRate(_ now: Int64) -> Int64? {
@@ -121,27 +134,26 @@ final class DoorLimits: Sendable {
         [("Retry-After", String(max(1, (milliseconds + 999) / 1_000)))]
     }
 
-    /// The places that ``enter(_:)`` has taken are free again; `address`: as ``counted(_:)`` said then.
+    /// The places of a connection that isn't upgraded are free again; `address`: the one that was counted.
     func leave(_ address: IPAddress?) {
         counters.returnPlace()
         if let key = address?.subscriber { addresses.giveBack(key) }
     }
 
-    /// Takes a place of its user for a client that is known now; `false` when there is none.
-    func enter(_ user: UserID?) -> Bool {
+    /// Takes a place of its user for a client that is known now, where there is one.
+    func enter(_ user: UserID?) -> UserEntry {
         let perUser = settings.withLockedValue { $0.perUser }
-        guard perUser > 0, let user else { return true }
+        guard perUser > 0, let user else { return .entered(nil) }
         guard users.take(user, limit: perUser) else {
             counters.count(.connectionsPerUser)
-            return false
+            return .full
         }
-        return true
+        return .entered(user)
     }
 
-    /// Who is told when the connection ends: one for all where nothing is counted by address or user.
+    /// Who is told when the connection ends: one for all where nothing was counted by address or user.
     func observer(address: IPAddress?, user: UserID?) -> any ConnectionObserver {
         let address = address?.subscriber
-        let user = settings.withLockedValue { $0.perUser } > 0 ? user : nil
         return address == nil && user == nil ? counters : CountedConnection(limits: self, address: address, user: user)
     }
 

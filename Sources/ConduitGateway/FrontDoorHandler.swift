@@ -49,6 +49,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var hasAllocator: Bool
 
     /// Places in ``HandshakeDeadlines``, which alone touches them.
+    var begun = NIODeadline.uptimeNanoseconds(0)
     var deadline = NIODeadline.uptimeNanoseconds(0)
     var earlier: FrontDoorHandler?
     var later: FrontDoorHandler?
@@ -213,9 +214,10 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             if refusal.isOverload { shared.counters.count(shared.memory.isOver ? .memory : .connections) }
             refuse(refusal, withBody: head.method != .head, context)
         case .upgrade(let handshake, let request):
-            let counted = shared.limits.counted(client)
-            if let refusal = shared.limits.enter(client) { return refuse(refusal, context) }
-            place = counted
+            switch shared.limits.enter(client) {
+            case .refused(let refusal): return refuse(refusal, context)
+            case .entered(let taken): place = taken
+            }
             // An echo tells nobody anything that they didn't say themselves.
             guard let authenticate = shared.authenticate, !handshake.isEcho else {
                 upgrade(handshake, .anonymous, context)
@@ -326,7 +328,10 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// In this order: who has read the answer is registered and misses no message. The new owner writes at the end of
     /// the turn at the earliest, so nothing overtakes the answer.
     private func upgrade(_ handshake: Handshake, _ identity: Identity, _ context: ChannelHandlerContext) {
-        guard shared.limits.enter(identity.user) else {
+        let user: UserID?
+        switch shared.limits.enter(identity.user) {
+        case .entered(let taken): user = taken
+        case .full:
             shared.limits.leave(place)
             shared.counters.count(.turnedAway)
             // A browser's page is told nothing of an answer that doesn't upgrade, but of a close code it is.
@@ -334,7 +339,7 @@ final class FrontDoorHandler: ChannelInboundHandler, RemovableChannelHandler {
             bytes.writeImmutableBuffer(FrameEncoder.close(.connectionLimit))
             return sayLast(bytes, context)
         }
-        let observer = shared.limits.observer(address: place, user: identity.user)
+        let observer = shared.limits.observer(address: place, user: user)
         let hasStoppedReading = if case .authenticating = state { true } else { false }
         let channel = context.channel
         let counters = shared.counters

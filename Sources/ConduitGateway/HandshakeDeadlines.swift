@@ -20,7 +20,8 @@ final class HandshakeDeadlines {
 
     /// From now on the time of this one runs.
     func add(_ handler: FrontDoorHandler) {
-        handler.deadline = eventLoop.now + time
+        handler.begun = eventLoop.now
+        handler.deadline = handler.begun + time
         handler.earlier = last
         last?.later = handler
         last = handler
@@ -31,7 +32,7 @@ final class HandshakeDeadlines {
 
     /// How long ago the time of this one has begun to run.
     func microseconds(since handler: FrontDoorHandler) -> Int64 {
-        (eventLoop.now - (handler.deadline - time)).nanoseconds / 1_000
+        (eventLoop.now - handler.begun).nanoseconds / 1_000
     }
 
     /// Cuts the oldest until at most so many are left: who means it has asked long before 4,096 others have come.

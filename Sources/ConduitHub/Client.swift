@@ -96,6 +96,8 @@ package final class Client {
     var owesPong: Bool { pingedAt != 0 }
     /// When the ping was queued that it has not answered (monotonic, µs); 0 for none.
     var pingedAt: Int64 = 0
+    /// What its pings carry until one is answered.
+    var pingNumber: UInt32 { UInt32(truncatingIfNeeded: pingedAt) }
     /// Made where there is a limit to what a client may say.
     var meter: Meter?
     /// Made when the socket takes nothing, where rooms have rules for that.

@@ -76,8 +76,8 @@ public struct HubStatistics: Sendable {
     public var handshake = LatencyHistogram()
     /// From a ping that is queued for a client to its pong.
     public var pingRoundTrip = LatencyHistogram()
-    /// What is said in rooms, by namespace: the rooms whose names have none are under the empty name, those of namespaces
-    /// without settings under ``ConduitCore/RoomNamespaces/other``. A room that several shards hold counts once in
+    /// What is said in rooms, by namespace: the rooms whose names have none are under ``ConduitCore/RoomNamespaces/none``,
+    /// those of namespaces without settings under ``ConduitCore/RoomNamespaces/other``. A room that several shards hold counts once in
     /// ``Hub/statistics()``.
     public var namespaces: [String: RoomTraffic.Namespace] = [:]
     /// The rooms that most was published to on this node in the last seconds, busiest first.

@@ -4,7 +4,8 @@ import Synchronization
 /// How many different rooms and users a node has, though several shards may have the same.
 ///
 /// With one shard that is what it says. With several their names are compared, but only when rooms or users have come or
-/// gone since the last time: a heartbeat of a calm node costs no look at any name.
+/// gone since the last time: a heartbeat of a calm node costs no look at any name. Where there are many names, they are
+/// compared at most every few seconds, by one at a time: who asks meanwhile gets what was found last.
 final class NameCount: Sendable {
     struct Counts: Sendable {
         var rooms = 0
@@ -16,14 +17,32 @@ final class NameCount: Sendable {
     private struct Memory {
         var changes: [UInt64] = []
         var counts = Counts()
+        /// When the last comparison began.
+        var beganAt: ContinuousClock.Instant?
+        var isCounting = false
     }
+
+    /// From so many names on a comparison isn't made for everybody who asks.
+    private static let many = 10_000
+    private static let pause = Duration.seconds(5)
 
     private let memory = Mutex(Memory())
 
     func count(_ parts: [Shard.Snapshot], of shards: [ShardRef], namespaces policies: RoomPolicies) async -> Counts {
         if shards.count == 1, let part = parts.first { return Counts(rooms: part.rooms, users: part.users) }
         let changes = parts.map(\.changes)
-        let known = memory.withLock { $0.changes == changes ? $0.counts : nil }
+        let isLarge = parts.reduce(0) { $0 + $1.rooms + $1.users } >= Self.many
+        let known: Counts? = memory.withLock { memory in
+            if memory.changes == changes { return memory.counts }
+            if isLarge, let beganAt = memory.beganAt, !memory.changes.isEmpty,
+                memory.isCounting || beganAt.duration(to: .now) < Self.pause
+            {
+                return memory.counts
+            }
+            memory.beganAt = .now
+            memory.isCounting = true
+            return nil
+        }
         if let known { return known }
         var rooms: Set<RoomName> = []
         var users: Set<UserID> = []
@@ -39,6 +58,7 @@ final class NameCount: Sendable {
         for (name, sum) in zip(namespaces.names, sums) { counts.roomsByNamespace[name] = sum }
         memory.withLock { memory in
             // What came between the two questions is counted already, and looked at again next time.
+            memory.isCounting = false
             memory.changes = changes
             memory.counts = counts
         }

@@ -113,9 +113,10 @@ extension Shard {
             }
         }
         if now >= client.nextPing {
-            queue(FrameEncoder.ping, for: client)
-            // A second ping behind an unanswered one: the answer that comes next is the first one's.
+            // A second ping behind an unanswered one has the same number: the answer that comes next is the first one's.
             if !client.owesPong { client.pingedAt = max(1, eventLoop.now.microseconds) }
+            let number = client.pingNumber
+            answer(client) { FrameEncoder.writePing(number, to: &$0) }
             client.nextPing = now + Int64(configuration.pingIntervalMilliseconds)
         }
         return isBlocked ? now + Self.blockedInterval : client.nextDue(configuration)

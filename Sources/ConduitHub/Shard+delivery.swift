@@ -176,7 +176,9 @@ extension Shard {
     private func deliver(_ message: ServerMessage, toRoomAt number: Int32, except excluded: Int32?) {
         let members = rooms.members(at: number)
         guard !members.isEmpty else { return }
-        rooms.countDelivered(excluded == nil ? members.count : members.count - 1, at: number)
+        // Who is excluded need not be a member: others may publish too.
+        let isLeftOut = excluded.map { rooms.contains($0, at: number) } ?? false
+        rooms.countDelivered(isLeftOut ? members.count - 1 : members.count, at: number)
         // Frames of a room that may give way are told apart by what is written in them.
         let isPlain =
             slowRules != nil && (rooms.policy(at: number)?.slow ?? configuration.rooms.rest.slow) != .disconnect

@@ -161,8 +161,10 @@ extension Shard {
         case .ping(let payload):
             if !isOverRate(payload, client) { queue(FrameEncoder.pong(payload), for: client) }
         case .pong(let payload):
-            // The answer to a ping of ours costs nothing.
-            guard client.owesPong else {
+            // The answer to a ping of ours costs nothing. Any other is a sign of life and measures nothing.
+            guard client.owesPong, payload.readableBytes == MemoryLayout<UInt32>.size,
+                payload.getInteger(at: payload.readerIndex) == client.pingNumber
+            else {
                 _ = isOverRate(payload, client)
                 return
             }

@@ -35,7 +35,7 @@ extension Shard {
         -> ServiceContext?
     {
         let trace = command.traceparent(in: bytes).flatMap { TraceContext(traceparent: $0) }
-        guard let parent = trace.map({ tracer.context(of: $0) }) ?? (tracer.beginsTrace ? .topLevel : nil) else {
+        guard let parent = trace.flatMap({ tracer.context(of: $0) }) ?? (tracer.beginsTrace ? .topLevel : nil) else {
             return nil
         }
         guard traceBudget?.take(now: now) ?? true else {

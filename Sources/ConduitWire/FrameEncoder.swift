@@ -9,6 +9,13 @@ package enum FrameEncoder {
     /// A ping without payload.
     package static let ping = control(.ping, payload: ByteBuffer())
 
+    /// Writes a ping with a number, by which its answer is known.
+    package static func writePing(_ number: UInt32, to buffer: inout ByteBuffer) {
+        buffer.writeInteger(0x80 | Opcode.ping.rawValue)
+        buffer.writeInteger(UInt8(MemoryLayout<UInt32>.size))
+        buffer.writeInteger(number)
+    }
+
     /// The answer to a ping, with its payload.
     package static func pong(_ payload: ByteBuffer) -> ByteBuffer {
         control(.pong, payload: payload)

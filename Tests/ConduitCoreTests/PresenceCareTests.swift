@@ -81,6 +81,17 @@ private func member(_ id: String, user: String? = nil, at time: Int64 = 1, info:
         check(grace.takeBack(UserID(literal: "u"), in: room) == [])
     }
 
+    @Test func whoIsSentAwayHasMorePlaces() throws {
+        var grace = PresenceGrace(limit: 1)
+        let members = try (0..<21).map { try member("n.\($0)", user: "u\($0)") }
+        check(grace.keep(members[0], in: room, for: 1_000, now: 0))
+        check(!grace.keep(members[1], in: room, for: 1_000, now: 0), "too many")
+        for member in members[1..<20] { check(grace.keep(member, in: room, for: 1_000, sentAway: true, now: 0)) }
+        check(grace.isFull(sentAway: true))
+        check(!grace.keep(members[20], in: room, for: 1_000, sentAway: true, now: 0), "too many")
+        check(grace.expire(now: 1_000).count == 20)
+    }
+
     @Test func whoComesBackTakesThePlace() throws {
         var grace = PresenceGrace(limit: 2)
         let a = try member("n.a", user: "u"), b = try member("n.b", user: "u"), c = try member("n.c", user: "v")

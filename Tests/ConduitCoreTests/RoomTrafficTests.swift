@@ -17,17 +17,23 @@ import Testing
 
     @Test func onlyConfiguredNamespacesHaveNames() throws {
         let namespaces = RoomNamespaces(RoomPolicies(namespaces: ["chat": RoomPolicy(), "a": RoomPolicy()]))
-        #expect(namespaces.names == ["", "a", "chat", "other"])
+        #expect(namespaces.names == ["none", "a", "chat", "_other"])
         for (name, namespace) in [
-            ("lobby", ""), ("chat:1", "chat"), ("chat:a:b", "chat"), ("a:", "a"), ("b:1", "other"), (":x", ""),
-            ("chat\u{301}:1", "other"), ("other:1", "other"), ("Chat:1", "other"),
+            ("lobby", "none"), ("chat:1", "chat"), ("chat:a:b", "chat"), ("a:", "a"), ("b:1", "_other"), (":x", "none"),
+            ("chat\u{301}:1", "_other"), ("other:1", "_other"), ("Chat:1", "_other"),
         ] {
             #expect(namespaces.names[namespaces.number(of: try room(name))] == namespace, "\(name)")
         }
-        // Who configures that very name shares it.
-        let shared = RoomNamespaces(RoomPolicies(namespaces: ["other": RoomPolicy()]))
-        #expect(shared.names == ["", "other"])
-        for name in ["other:1", "x:1"] { #expect(shared.number(of: try room(name)) == 1) }
+        // Who configures those very names shares them.
+        let shared = RoomNamespaces(RoomPolicies(namespaces: ["_other": RoomPolicy(), "none": RoomPolicy()]))
+        #expect(shared.names == ["none", "_other"])
+        for name in ["_other:1", "x:1"] { #expect(shared.number(of: try room(name)) == 1) }
+        for name in ["none:1", "x"] { #expect(shared.number(of: try room(name)) == 0) }
+        // One that is called "other" is one like any other.
+        let plain = RoomNamespaces(RoomPolicies(namespaces: ["other": RoomPolicy()]))
+        #expect(plain.names == ["none", "other", "_other"])
+        #expect(plain.number(of: try room("other:1")) == 1)
+        #expect(plain.number(of: try room("x:1")) == 2)
     }
 
     @Test func figuresStayWhenRoomsEnd() throws {
@@ -40,7 +46,7 @@ import Testing
         table.countDelivered(2, at: number)
         table.countPublished(to: try room("elsewhere"))
         #expect(figures(table)["chat"] == .init(rooms: 1, members: 2, published: 1, deliveries: 2))
-        #expect(figures(table)[""] == .init(rooms: 0, members: 0, published: 1, deliveries: 0))
+        #expect(figures(table)["none"] == .init(rooms: 0, members: 0, published: 1, deliveries: 0))
         _ = table.removeClient(1)
         _ = table.removeClient(2)
         #expect(figures(table)["chat"] == .init(rooms: 0, members: 0, published: 1, deliveries: 2))
@@ -48,12 +54,12 @@ import Testing
         _ = table.join(try room("lobby"), client: 3, observes: false, now: 0)
         #expect(table.number(of: try room("lobby")) == number)
         table.countPublished(at: number)
-        #expect(figures(table)["chat"]?.published == 1 && figures(table)[""]?.published == 2)
+        #expect(figures(table)["chat"]?.published == 1 && figures(table)["none"]?.published == 2)
         let busiest = table.endTrafficWindow(limit: 5)
         #expect(busiest.map(\.room.rawValue).sorted() == ["elsewhere", "lobby"])
         #expect(busiest.map(\.messages) == [1, 1])
         #expect(table.endTrafficWindow(limit: 5).isEmpty)
-        #expect(figures(table)["chat"]?.deliveries == 2 && figures(table)[""]?.published == 2)
+        #expect(figures(table)["chat"]?.deliveries == 2 && figures(table)["none"]?.published == 2)
         // Numbers that no room has count for nothing.
         table.countPublished(at: 99)
         table.countDelivered(1, at: -1)
@@ -118,6 +124,21 @@ import Testing
         let busiest = table.endTrafficWindow(limit: 4)
         #expect(busiest.map(\.messages) == [1_000, 99, 98, 97])
         #expect(busiest.first?.room.rawValue == "far")
+    }
+
+    @Test func manyNamesDoNotHideABusyRoom() throws {
+        var table = table()
+        for number in 0..<3_000 { table.countPublished(to: try room("junk-\(number)")) }
+        let far = try room("far")
+        for number in 0..<2_000 {
+            table.countPublished(to: far)
+            table.countPublished(to: try room("more-\(number)"))
+        }
+        let busiest = table.endTrafficWindow(limit: 4)
+        #expect(busiest.first?.room == far)
+        #expect((1_900...2_000).contains(busiest.first?.messages ?? 0), "\(busiest)")
+        #expect(figures(table)["none"]?.published == 7_000)
+        #expect(table.endTrafficWindow(limit: 4).isEmpty)
     }
 }
 

@@ -44,6 +44,34 @@ import Testing
         }
     }
 
+    @Test func onlyWhatWasTakenIsGivenBack() throws {
+        var configuration = GatewayConfiguration()
+        let counters = GatewayCounters()
+        let limits = DoorLimits(configuration, counters: counters)
+        let address = try #require(IPAddress("192.0.2.1"))
+        let user = try #require(UserID("ann"))
+        func enter() throws -> any ConnectionObserver {
+            guard case .entered(let counted) = limits.enter(address), case .entered(let countedUser) = limits.enter(user)
+            else { throw CancellationError() }
+            // Other limits while the handshake is under way.
+            limits.reload(configuration)
+            return limits.observer(address: counted, user: countedUser)
+        }
+        (configuration.connectionsPerAddress, configuration.connectionsPerUser) = (1, 1)
+        let uncounted = try enter()
+        let counted = try enter()
+        #expect(limits.addresses.count == 1 && limits.users.count == 1)
+        uncounted.connectionEnded()
+        #expect(limits.addresses.count == 1 && limits.users.count == 1)
+        counted.connectionEnded()
+        #expect(limits.addresses.count == 0 && limits.users.count == 0)
+        (configuration.connectionsPerAddress, configuration.connectionsPerUser) = (0, 0)
+        let last = try enter()
+        #expect(limits.addresses.count == 1 && limits.users.count == 1)
+        last.connectionEnded()
+        #expect(limits.addresses.count == 0 && limits.users.count == 0)
+    }
+
     @Test func placesOfRefusedClientsAreFreeAgain() async throws {
         try await GatewayTests.withGateway(
             { $0.connectionsPerAddress = 1 }, authenticate: { $0.token == nil ? nil : .anonymous }

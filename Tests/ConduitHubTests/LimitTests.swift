@@ -125,10 +125,10 @@ import Testing
         let client = try harness.connect()
         for _ in 0..<310 { harness.loops[0].advanceTime(by: .milliseconds(100)) }
         harness.turn()
-        let pings = try client.frames().filter { $0 == .ping(ByteBuffer()) }
+        let pings = try client.frames().compactMap(\.pingPayload)
         #expect(pings.count == 1)
         try client.send(ping(1))
-        try client.sendFrame(0x8A)
+        try client.sendFrame(0x8A, try #require(pings.first))
         #expect(try client.events().map(\.type) == ["pong"])
         try client.sendFrame(0x8A)
         #expect(try client.events().map(\.code) == ["rate_limited"])

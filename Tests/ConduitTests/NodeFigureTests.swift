@@ -101,15 +101,15 @@ import Testing
             }
             let full = await node.hub.statistics()
             #expect(full.rooms == 3 && full.users == 4 && full.clients == 12)
-            #expect(full.namespaces[""]?.rooms == 1 && full.namespaces["other"]?.rooms == 2)
-            #expect(full.namespaces["other"]?.members == 12)
+            #expect(full.namespaces["none"]?.rooms == 1 && full.namespaces["_other"]?.rooms == 2)
+            #expect(full.namespaces["_other"]?.members == 12)
             let again = await node.hub.statistics()
             #expect(again.rooms == 3 && again.users == 4)
             for socket in sockets.dropFirst() { try await socket.close() }
             try await eventually { await node.hub.statistics().clients == 1 }
             let rest = await node.hub.statistics()
             #expect(rest.rooms == 2 && rest.users == 1, "\(rest.rooms) \(rest.users)")
-            #expect(rest.namespaces["other"]?.rooms == 1)
+            #expect(rest.namespaces["_other"]?.rooms == 1)
         }
     }
 }

@@ -169,6 +169,35 @@ struct ReloadTests {
         }
     }
 
+    @Test func anAddressWithoutKeysDoesNotTakeTheKeysAway() async throws {
+        let key = try await TestCertificates.make()
+        let folder = try TemporaryFolder("keys")
+        try Data(contentsOf: URL(fileURLWithPath: key.certificateFile))
+            .write(to: URL(fileURLWithPath: folder.path("key.pem")))
+        let server = try await TestHTTPServer.start { _ in .status(404) }
+        let good = ["auth.jwt.public-key": folder.path("key.pem")]
+        try await TestNode.with(try Self.load(good)) { node in
+            func connects() async throws -> Bool {
+                let now = Int64(Date().timeIntervalSince1970)
+                let token = try await TokenIssuer(
+                    privateKey: try String(contentsOfFile: key.keyFile, encoding: .utf8)
+                ).token(claims: "{\"exp\":\(now + 60),\"sub\":\"ann\"}")
+                let socket = try? await node.connect(token: token)
+                await socket?.drop()
+                return socket != nil
+            }
+            #expect(try await connects())
+            for _ in 0..<2 {
+                await #expect(throws: (any Error).self) {
+                    try await node.node.reload(
+                        try Self.load(["auth.jwt.jwks-url": server.url("/jwks.json"), "limits.rooms-per-client": "7"]))
+                }
+            }
+            #expect(node.node.configuration.hub.roomsPerClient == 128)
+            #expect(try await connects())
+        }
+    }
+
     @Test func filesOfKeysAreReadAgainAndTheServerIsAskedAnew() async throws {
         let server = try await TestHTTPServer.start { request in
             request.body.contains(#""event":"publish""#) ? .status(403) : .status(200, "{}")

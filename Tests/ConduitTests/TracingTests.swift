@@ -107,6 +107,16 @@ struct TracingTests {
         await second.shutdown()
     }
 
+    @Test func aTraceThatNobodyRecordsIsAsIfItWereNotThere() async throws {
+        let spans = Spans()
+        let node = try await node("sampling", nil, spans, ["CONDUIT_TRACING_SAMPLE": "1"])
+        let sender = try await member(node, of: "r")
+        _ = try await sender.request("broadcast", publication("r", "00-\(Self.traceID)-00f067aa0ba902b7-00"))
+        try await eventually("a trace of its own") { spans.named("conduit publish").count == 1 }
+        #expect(spans.named("conduit publish").first?.place.traceID != Self.traceID)
+        await node.shutdown()
+    }
+
     @Test func orderedRoomsCarryTheTraceAndStoreNothingOfIt() async throws {
         let redis = try await RedisServer.start()
         let spans = Spans()

@@ -196,7 +196,8 @@ final class NodeParts: Sendable {
         hub.end()
         try? await group.shutdownGracefully()
         phase.set(.stopped)
-        logger.info("stopped", metadata: [LogKey.milliseconds: "\((NIODeadline.now() - start).nanoseconds / 1_000_000)"])
+        let time = NIODeadline.now() - start
+        logger.info("stopped", metadata: [LogKey.milliseconds: "\(time.nanoseconds / 1_000_000)"])
         stopped.succeed()
     }
 

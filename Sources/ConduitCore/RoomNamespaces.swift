@@ -29,7 +29,7 @@ public struct RoomNamespaces: Hashable, Sendable {
 
     /// The number of a room's namespace.
     public func number(of room: RoomName) -> Int {
-        guard let namespace = room.namespace else { return 0 }
+        guard let namespace = room.namespace, !namespace.isEmpty else { return 0 }
         guard !isPlain else { return namespace == Self.none ? 0 : others }
         // What only looks like a namespace's name is another one: names are bytes.
         guard let number = numbers[namespace], names[number].utf8.elementsEqual(namespace.utf8) else {

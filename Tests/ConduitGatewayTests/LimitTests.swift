@@ -51,7 +51,8 @@ import Testing
         let address = try #require(IPAddress("192.0.2.1"))
         let user = try #require(UserID("ann"))
         func enter() throws -> any ConnectionObserver {
-            guard case .entered(let counted) = limits.enter(address), case .entered(let countedUser) = limits.enter(user)
+            guard case .entered(let counted) = limits.enter(address),
+                case .entered(let countedUser) = limits.enter(user)
             else { throw CancellationError() }
             // Other limits while the handshake is under way.
             limits.reload(configuration)

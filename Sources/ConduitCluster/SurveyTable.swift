@@ -37,8 +37,8 @@ struct SurveyTable {
     /// Questions that are under way.
     var count: Int { entries.count }
 
-    /// Bytes that each of so many other nodes may answer with: half of what is left, so that one long list leaves room for
-    /// others. `nil` when too much is under way; one question alone may always be asked.
+    /// Bytes that each of so many other nodes may answer with: half of what is left, so that one long list leaves room
+    /// for others. `nil` when too much is under way; one question alone may always be asked.
     func answerBytes(of nodes: Int) -> Int? {
         let taken = entries.values.reduce(0) { $0 + $1.bytes }
         let left = max(0, Self.answersBytes - taken)

@@ -23,9 +23,11 @@ extension Bridge {
             case .rebalance: onOrder?(.rebalance)
             // Said for nodes that can't count: done first, it would leave nothing to be counted.
             case .disconnect where isCounted: break
+            case .ask(let request):
+                let isTaken = answer(request, for: envelope.origin)
+                if isTaken, case .disconnect = request.question { isCounted = true }
             default: perform(message, from: envelope.origin)
             }
-            if case .ask(let request) = message, case .disconnect = request.question { isCounted = true }
         }
     }
 
@@ -53,9 +55,8 @@ extension Bridge {
         case .repair(let request): answer(request, for: origin)
         case .audit(let request): answer(request)
         case .revoke(let revocation): learn([revocation])
-        case .ask(let request): answer(request, for: origin)
         case .answer(let answer): answered(answer, by: origin)
-        case .repaired, .repairEnd, .drain, .rebalance: break
+        case .repaired, .repairEnd, .drain, .rebalance, .ask: break
         case .delivered(let request, let count):
             if let finished = sends.answered(request, count: Int(count)) { finish(finished) }
         case .disconnect(let target, let code):

@@ -9,10 +9,8 @@ import NIOCore
 extension Bridge {
     /// Questions that a node finds answers to at once.
     private static let answersLimit = 64
-    /// Bytes of all answers to one question together, about: a subscriber that is sent too much is cut by Redis.
-    private static let answersBytes = 4 << 20
-    /// Every node may say this much.
-    private static let leastAnswerBytes = 32 * 1024
+    /// The same for commands, which are short work and must not be left undone for the sake of lists.
+    private static let commandsLimit = 1_024
 
     /// Asks this node and the others, or one node. `done` is called on the loop, within the time that nodes have to
     /// answer; `nil` when too many questions are under way, or there is no such node.
@@ -35,13 +33,18 @@ extension Bridge {
             }
         }
         let number = UInt64.random(in: 1...UInt64.max)
-        let began = surveys.begin(number, awaiting: awaited, unreachable: unreachable) { done(.success($0)) }
-        guard began else {
-            return done(.failure(RequestError(.unavailable, "too many questions to the cluster are under way")))
-        }
         let others = awaited.subtracting([node])
-        let bytes = min(
-            SurveyRequest.maximumBytes, max(Self.leastAnswerBytes, Self.answersBytes / max(1, awaited.count)))
+        let tooMany = RequestError(.unavailable, "too many questions to the cluster are under way")
+        var bytes = SurveyTable.leastAnswerBytes
+        if question.hasLongAnswer {
+            guard let most = surveys.answerBytes(of: others.count) else { return done(.failure(tooMany)) }
+            bytes = most
+        }
+        let began = surveys.begin(
+            number, awaiting: awaited, unreachable: unreachable,
+            bytes: question.hasLongAnswer ? bytes * others.count : 0
+        ) { done(.success($0.readable(as: question))) }
+        guard began else { return done(.failure(tooMany)) }
         let request = SurveyRequest(number: number, answerBytes: bytes, question: question)
         if !others.isEmpty { ask(request, target.map { .node($0) } ?? .control) }
         if awaited.contains(node) {
@@ -78,13 +81,19 @@ extension Bridge {
     /// The bridge closes: what has come so far is the answer.
     func endSurveys() { for number in surveys.numbers { endSurvey(number, isLate: true) } }
 
-    /// Another node asks.
-    func answer(_ request: SurveyRequest, for origin: NodeID) {
-        guard phase != .closed, surveysAnswered < Self.answersLimit else { return drop(RelayDrop.badEntry) }
+    /// Another node asks. `false` when this one doesn't get to it.
+    @discardableResult
+    func answer(_ request: SurveyRequest, for origin: NodeID) -> Bool {
+        let limit = request.question.isCommand ? Self.commandsLimit : Self.answersLimit
+        guard phase != .closed, surveysAnswered < limit else {
+            drop(RelayDrop.badEntry)
+            return false
+        }
         find(request) { bridge, findings in
             guard bridge.phase != .closed else { return }
             bridge.publishNow(.node(origin), .answer(SurveyAnswer(number: request.number, findings: findings)))
         }
+        return true
     }
 
     /// Lets the hub find the answer, on its loops and in its time.
@@ -123,6 +132,24 @@ extension Bridge {
                         epoch: page.epoch, offset: page.top,
                         messages: page.messages.map { ServerMessage(json: $0.json, offset: $0.offset).json })
                 })
+        }
+    }
+}
+
+extension SurveyQuestion {
+    /// Whether it changes something; what has no answer then wasn't done.
+    fileprivate var isCommand: Bool {
+        switch self {
+        case .disconnect, .kick: true
+        case .rooms, .room, .clients, .client: false
+        }
+    }
+
+    /// Whether what nodes answer may fill many packets.
+    fileprivate var hasLongAnswer: Bool {
+        switch self {
+        case .rooms, .room, .clients: true
+        case .client, .disconnect, .kick: false
         }
     }
 }

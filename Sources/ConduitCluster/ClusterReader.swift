@@ -92,7 +92,9 @@ package struct ClusterReader: Sendable {
     /// An answer to TIME, in milliseconds since 1970.
     static func milliseconds(_ answer: RedisValue) throws -> Int64 {
         let time = answer.array ?? []
-        guard time.count == 2, let seconds = time[0].integer, let microseconds = time[1].integer else {
+        guard time.count == 2, let seconds = time[0].integer, let microseconds = time[1].integer,
+            (0...100_000_000_000).contains(seconds)
+        else {
             throw RedisError(.protocolViolation, "TIME was answered strangely")
         }
         return seconds * 1_000 + microseconds / 1_000

@@ -75,12 +75,13 @@ extension SurveyOutcome {
             horizon = horizon.map { min($0, place) } ?? place
         }
         let all = sums.map { room, sum in
-            // Where no roster is kept nobody knows more than its own members.
-            let key = search.byMembers ? max(sum.key, sum.members) : 0
+            // Where no roster is kept nobody knows more than its own members. The nodes page by what they know, so the
+            // merged list does too: by the sum, rooms would come before a cursor that the nodes have yet to pass.
+            let key = search.byMembers ? sum.key : 0
             return FoundRoom(place: RoomPlace(key: key, room: room), members: sum.members, nodes: sum.nodes)
         }
         let (rows, isCut) = Self.page(all, limit: search.limit, horizon: horizon, after: search.after) { $0.place }
-        return SurveyPage(rows: rows, next: isCut ? rows.last?.place : nil)
+        return SurveyPage(rows: rows, next: isCut ? rows.last?.place ?? horizon : nil)
     }
 
     /// One page of clients.
@@ -97,7 +98,7 @@ extension SurveyOutcome {
         let (rows, isCut) = Self.page(all, limit: search.limit, horizon: horizon, after: search.after?.rawValue) {
             $0.row.client.rawValue
         }
-        return SurveyPage(rows: rows, next: isCut ? rows.last?.row.client : nil)
+        return SurveyPage(rows: rows, next: isCut ? rows.last?.row.client ?? horizon.flatMap { ClientID($0) } : nil)
     }
 
     private static func page<Row, Place: Comparable>(
@@ -107,6 +108,16 @@ extension SurveyOutcome {
         rows.sort { place($0) < place($1) }
         if let horizon { rows = Array(rows.prefix { place($0) <= horizon }) }
         return (Array(rows.prefix(limit)), horizon != nil || rows.count > limit)
+    }
+
+    /// The same without the answers that can't be read; who gave them is named instead.
+    func readable(as question: SurveyQuestion) -> SurveyOutcome {
+        let strange = answers.filter { !$0.value.isReadable(as: question) }.keys
+        guard !strange.isEmpty else { return self }
+        var outcome = self
+        for node in strange { outcome.answers[node] = nil }
+        outcome.unreachable = (unreachable + strange.map(\.rawValue)).sorted()
+        return outcome
     }
 
     /// Who is in a room.

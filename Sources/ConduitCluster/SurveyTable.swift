@@ -18,10 +18,17 @@ package struct SurveyOutcome: Sendable {
 struct SurveyTable {
     /// Questions at a time.
     static let limit = 64
+    /// Bytes of the answers to all of them together, about: they come over the subscription that messages come over, and
+    /// a subscriber that is sent too much is cut by Redis.
+    static let answersBytes = 8 << 20
+    /// Every node may say this much.
+    static let leastAnswerBytes = 32 * 1024
 
     private struct Entry {
         var awaited: Set<NodeID>
         var outcome: SurveyOutcome
+        /// What its answers may have, all together.
+        let bytes: Int
         let done: @Sendable (SurveyOutcome) -> Void
     }
 
@@ -30,14 +37,23 @@ struct SurveyTable {
     /// Questions that are under way.
     var count: Int { entries.count }
 
+    /// Bytes that each of so many other nodes may answer with: half of what is left, so that one long list leaves room
+    /// for others. `nil` when too much is under way; one question alone may always be asked.
+    func answerBytes(of nodes: Int) -> Int? {
+        let taken = entries.values.reduce(0) { $0 + $1.bytes }
+        let left = max(0, Self.answersBytes - taken)
+        guard taken == 0 || nodes * Self.leastAnswerBytes <= left else { return nil }
+        return min(SurveyRequest.maximumBytes, max(Self.leastAnswerBytes, left / 2 / max(1, nodes)))
+    }
+
     /// Begins to wait for nodes; `false` when too many questions are under way. `done` is called by nobody here: it
     /// comes back with the outcome.
     mutating func begin(
-        _ number: UInt64, awaiting nodes: Set<NodeID>, unreachable: [String],
+        _ number: UInt64, awaiting nodes: Set<NodeID>, unreachable: [String], bytes: Int = 0,
         _ done: @escaping @Sendable (SurveyOutcome) -> Void
     ) -> Bool {
         guard entries.count < Self.limit, entries[number] == nil else { return false }
-        entries[number] = Entry(awaited: nodes, outcome: SurveyOutcome(unreachable: unreachable), done: done)
+        entries[number] = Entry(awaited: nodes, outcome: SurveyOutcome(unreachable: unreachable), bytes: bytes, done: done)
         return true
     }
 

@@ -32,18 +32,12 @@ struct RoomTail {
             switch event {
             case .subscribed:
                 // After the confirmation: what comes from now on is heard, what came before is in the log.
-                let place = shown
-                let entries = try await patiently {
-                    guard let place else { return try await reader.log(of: room, newest: max(lines, 1)) }
-                    return try await missed(after: place, reader)
-                }
-                // Without lines to show, only where the log ends is of interest.
-                for entry in entries {
-                    if !isFirst || lines > 0 {
-                        try output.write(
-                            TailLine.json(entry.message, room: room, epoch: entry.epoch, at: entry.at, node: nil))
-                    }
-                    shown = LogPosition(epoch: entry.epoch, offset: entry.message.offset)
+                if shown == nil {
+                    let entries = try await patiently { try await reader.log(of: room, newest: max(lines, 1)) }
+                    // Without lines to show, only where the log ends is of interest.
+                    try show(entries, &shown, isSilent: isFirst && lines == 0)
+                } else {
+                    try await catchUp(&shown, reader)
                 }
                 if !isFirst { CommandExit.say("conduit: Redis is back") }
                 isFirst = false
@@ -60,10 +54,16 @@ struct RoomTail {
                     }
                     continue
                 }
-                try show(envelope, &shown)
+                try await show(envelope, &shown, reader)
             }
             let dropped = listener.takeDropped()
-            if dropped > 0 { CommandExit.say("conduit: \(dropped) messages came too fast and are not shown") }
+            if dropped > 0 {
+                // Of an ordered room they are in the log; presence and fast messages are nowhere.
+                if shown != nil { try await catchUp(&shown, reader) }
+                CommandExit.say(
+                    "conduit: \(dropped) messages came too fast and are not shown"
+                        + (shown == nil ? "" : ", except what the log has"))
+            }
         }
     }
 
@@ -78,6 +78,28 @@ struct RoomTail {
         }
     }
 
+    /// Shows what the log has above what was shown, all of it.
+    private func catchUp(_ shown: inout LogPosition?, _ reader: ClusterReader) async throws {
+        while let place = shown {
+            let entries = try await patiently { try await missed(after: place, reader) }
+            if let first = entries.first, first.epoch == place.epoch, first.message.offset > place.offset + 1 {
+                let gone = first.message.offset - place.offset - 1
+                CommandExit.say("conduit: \(gone) messages are no longer in the log")
+            }
+            try show(entries, &shown)
+            if entries.count < ClusterReader.mostLogEntries { return }
+        }
+    }
+
+    private func show(_ entries: [LogEntry], _ shown: inout LogPosition?, isSilent: Bool = false) throws {
+        for entry in entries {
+            if !isSilent {
+                try output.write(TailLine.json(entry.message, room: room, epoch: entry.epoch, at: entry.at, node: nil))
+            }
+            shown = LogPosition(epoch: entry.epoch, offset: entry.message.offset)
+        }
+    }
+
     /// What the log has above what was shown; all that is left of it where it has begun anew.
     private func missed(after shown: LogPosition, _ reader: ClusterReader) async throws -> [LogEntry] {
         let entries = try await reader.log(of: room, after: shown.offset)
@@ -86,7 +108,9 @@ struct RoomTail {
         return newest.first?.epoch == shown.epoch ? [] : newest
     }
 
-    private func show(_ envelope: NodeEnvelope, _ shown: inout LogPosition?) throws {
+    private func show(
+        _ envelope: NodeEnvelope, _ shown: inout LogPosition?, _ reader: ClusterReader
+    ) async throws {
         let at = envelope.sentAt / 1_000
         switch envelope.kind {
         case .broadcast:
@@ -95,6 +119,11 @@ struct RoomTail {
             }
         case .ordered:
             guard let batch = OrderedBatch(envelope) else { return }
+            if let first = batch.messages.first, let place = shown, place.epoch == batch.epoch,
+                first.offset > place.offset, first.offset - place.offset > 1
+            {
+                try await catchUp(&shown, reader)
+            }
             for message in batch.messages where shown?.epoch != batch.epoch || message.offset > shown?.offset ?? 0 {
                 shown = LogPosition(epoch: batch.epoch, offset: message.offset)
                 try output.write(

@@ -20,7 +20,7 @@ extension Hub {
             let (rows, hasMore) = await list(search, totals)
             return SurveyFindings(rows, maximumBytes: maximumBytes, hasMore: hasMore)
         case .room(let room):
-            return SurveyFindings([await count(room)], maximumBytes: maximumBytes, hasMore: false)
+            return SurveyFindings([await count(room, maximumBytes)], maximumBytes: maximumBytes, hasMore: false)
         case .clients(let search):
             let (rows, hasMore) = await list(search)
             return SurveyFindings(rows, maximumBytes: maximumBytes, hasMore: hasMore)
@@ -51,11 +51,20 @@ extension Hub {
     ) async -> (rows: [RoomRow], hasMore: Bool) {
         let text = SearchText(search.text)
         var found: [RoomName: Int] = [:]
+        var hasMore = false
+        /// By name, what stands behind a full page never comes onto it: there is no need to keep it.
+        func cut() {
+            guard !search.byMembers, found.count > search.limit + 4 * Self.slice else { return }
+            hasMore = true
+            let first = found.keys.map { RoomPlace(key: 0, room: $0) }.sorted().prefix(search.limit)
+            found = Dictionary(uniqueKeysWithValues: first.map { ($0.room, found[$0.room] ?? 0) })
+        }
         for shard in shards {
             var next: Int32? = 0
             while let start = next {
                 let part = await shard.query { $0.rooms(from: start, slice: Self.slice, search, text) }
                 for (room, members) in part?.rooms ?? [] { found[room, default: 0] += members }
+                cut()
                 next = part?.next
             }
         }
@@ -74,10 +83,10 @@ extension Hub {
             let members = found[place.room] ?? 0
             return RoomRow(room: place.room, members: members, total: max(place.key, members))
         }
-        return (rows, places.count > search.limit)
+        return (rows, hasMore || places.count > search.limit)
     }
 
-    private func count(_ room: RoomName) async -> RoomCount {
+    private func count(_ room: RoomName, _ maximumBytes: Int) async -> RoomCount {
         var members = 0
         var users: Set<UInt64> = []
         for shard in shards {
@@ -88,7 +97,7 @@ extension Hub {
                 users.formUnion(await shard.query { $0.userHashes(of: some) } ?? [])
             }
         }
-        return RoomCount(members: members, userHashes: users)
+        return RoomCount(members: members, userHashes: users, maximumBytes: maximumBytes)
     }
 
     // MARK: Clients
@@ -198,7 +207,10 @@ extension Shard {
 
     func kick(_ target: ControlMessage.Target, from room: RoomName) -> Int {
         beginTurn()
-        return openClients(of: target).count { leaveRoom(room, client: $0.id) }
+        return openClients(of: target).count { client in
+            let wasJoining = refuseWhenAdmitted(room, client.id)
+            return leaveRoom(room, client: client.id) || wasJoining
+        }
     }
 
     private func openClients(of target: ControlMessage.Target) -> [Client] {

@@ -13,6 +13,8 @@ struct PendingJoin: Hashable {
 struct PendingMember {
     let observes: Bool
     let info: [UInt8]
+    /// An operator has taken it out meanwhile.
+    var isKicked = false
 }
 
 /// Ordered rooms: nothing is delivered here that the log has not numbered, and nobody is a member whose place in the log
@@ -108,6 +110,7 @@ extension Shard {
         let room = admission.room
         guard let (client, pending) = pendingJoin(id, room) else { return tellBridge(.joinAbandoned(room: room)) }
         defer { release(client) }
+        guard !pending.isKicked else { return abandon(room, client, Self.kicked, request) }
         let wallClock = WallClock.milliseconds
         switch rooms.join(room, client: client.slot, observes: pending.observes, now: wallClock) {
         case .joined:
@@ -128,6 +131,16 @@ extension Shard {
         case .roomFull: abandon(room, client, Self.roomFull, request)
         }
     }
+
+    /// An operator takes a client out of a room that it is about to get into: `false` when it isn't.
+    func refuseWhenAdmitted(_ room: RoomName, _ id: ClientID) -> Bool {
+        let join = PendingJoin(client: id, room: room)
+        guard pendingJoins[join]?.isKicked == false else { return false }
+        pendingJoins[join]?.isKicked = true
+        return true
+    }
+
+    private static let kicked = RequestError(.permissionDenied, "an operator took you out of this room")
 
     func refuseJoin(_ id: ClientID, _ room: RoomName, _ error: RequestError, _ request: RequestID?) {
         guard let (client, _) = pendingJoin(id, room) else { return tellBridge(.joinAbandoned(room: room)) }

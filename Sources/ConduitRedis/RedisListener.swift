@@ -21,11 +21,14 @@ package final class RedisListener: Sendable {
     private static let mostBytes = 64 << 20
     /// Most events that wait to be read.
     private static let mostEvents = 65_536
+    /// Of these, so many are not for messages: that Redis was away must be heard even by who reads slowly.
+    private static let mostMessages = mostEvents - 64
 
     /// What happens, in order. To be read by one task, which hands each event to ``took(_:)``.
     package let events: AsyncStream<Event>
     private let queue: AsyncStream<Event>.Continuation
     private let waiting = Atomic(0)
+    private let waitingMessages = Atomic(0)
     private let lostMessages = Atomic(0)
 
     private init() {
@@ -39,6 +42,7 @@ package final class RedisListener: Sendable {
     package func took(_ event: Event) {
         guard case .message(_, let payload) = event else { return }
         waiting.subtract(payload.readableBytes, ordering: .relaxed)
+        waitingMessages.subtract(1, ordering: .relaxed)
     }
 
     /// Nothing more will come.
@@ -50,13 +54,17 @@ package final class RedisListener: Sendable {
             return
         }
         let bytes = payload.readableBytes
-        guard waiting.load(ordering: .relaxed) + bytes <= Self.mostBytes else {
+        guard waiting.load(ordering: .relaxed) + bytes <= Self.mostBytes,
+            waitingMessages.load(ordering: .relaxed) < Self.mostMessages
+        else {
             lostMessages.add(1, ordering: .relaxed)
             return
         }
         waiting.add(bytes, ordering: .relaxed)
+        waitingMessages.add(1, ordering: .relaxed)
         if case .dropped = queue.yield(event) {
             waiting.subtract(bytes, ordering: .relaxed)
+            waitingMessages.subtract(1, ordering: .relaxed)
             lostMessages.add(1, ordering: .relaxed)
         }
     }

@@ -271,6 +271,22 @@ package struct SurveyFindings: Sendable, Hashable {
         return rows
     }
 
+    /// Whether all of it is an answer to this question: a later version's rows, or what is cut, are not.
+    package func isReadable(as question: SurveyQuestion) -> Bool {
+        switch question {
+        case .rooms: isReadable(RoomRow.self)
+        case .clients, .client: isReadable(ClientRow.self)
+        case .room: body.readableBytes > 0 && isReadable(RoomCount.self)
+        case .disconnect, .kick: body.readableBytes >= 4
+        }
+    }
+
+    private func isReadable<Row: SurveyRow>(_: Row.Type) -> Bool {
+        var rest = body
+        while rest.readableBytes > 0 { guard Row(&rest) != nil else { return false } }
+        return true
+    }
+
     /// What a command has counted.
     package var count: Int { body.getInteger(at: body.readerIndex, as: UInt32.self).map { Int($0) } ?? 0 }
 }
@@ -311,7 +327,7 @@ package struct RoomRow: SurveyRow, Hashable {
 }
 
 /// Who of one node is in a room: 4 bytes members, 4 bytes users, then 8 bytes for each user, a hash, unless those are too
-/// many.
+/// many or don't fit into the answer.
 package struct RoomCount: SurveyRow, Hashable {
     /// Users whose hashes are told.
     package static let maximumHashes = 30_000
@@ -321,10 +337,11 @@ package struct RoomCount: SurveyRow, Hashable {
     /// Of the users' ids (FNV-1a), so that one who is on two nodes counts once; empty when they are too many.
     package let hashes: [UInt64]
 
-    package init(members: Int, userHashes: Set<UInt64>) {
+    /// - Parameter maximumBytes: of the row: hashes that don't fit are left out, the numbers never.
+    package init(members: Int, userHashes: Set<UInt64>, maximumBytes: Int = .max) {
+        let most = min(Self.maximumHashes, max(0, maximumBytes - 8) / 8)
         self.init(
-            members: members, users: userHashes.count,
-            hashes: userHashes.count <= Self.maximumHashes ? Array(userHashes) : [])
+            members: members, users: userHashes.count, hashes: userHashes.count <= most ? Array(userHashes) : [])
     }
 
     private init(members: Int, users: Int, hashes: [UInt64]) {

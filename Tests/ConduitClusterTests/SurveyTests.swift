@@ -68,6 +68,48 @@ import Testing
         }
     }
 
+    /// Where no rosters are kept a node pages by its own members, and no sum may end the list.
+    @Test func aListByMembersWithoutRostersNamesEveryRoom() throws {
+        let nodes = try ["a", "b", "c"].map { try #require(NodeID($0)) }
+        let names = try (0..<50).map { try #require(RoomName("r\($0)")) }
+        var search = RoomSearch()
+        search.byMembers = true
+        search.limit = 7
+        var seen: Set<RoomName> = []
+        var pages = 0
+        repeat {
+            var outcome = SurveyOutcome()
+            for (index, node) in nodes.enumerated() {
+                // Rooms have more members on some nodes than on others.
+                let places = names.enumerated().map { RoomPlace(key: 1 + ($0 + index) % 3, room: $1) }
+                    .filter { place in search.after.map { $0 < place } ?? true }.sorted()
+                let rows = places.prefix(search.limit).map { RoomRow(room: $0.room, members: $0.key, total: $0.key) }
+                outcome.answers[node] = SurveyFindings(
+                    rows, maximumBytes: 10_000, hasMore: places.count > search.limit)
+            }
+            let page = outcome.rooms(search)
+            seen.formUnion(page.rows.map(\.place.room))
+            search.after = page.next
+            pages += 1
+        } while search.after != nil && pages < 200
+        #expect(seen == Set(names))
+    }
+
+    @Test func whoseAnswerCannotBeReadIsNamed() throws {
+        let nodes = try ["a", "b"].map { try #require(NodeID($0)) }
+        let room = try #require(RoomName("r"))
+        var outcome = SurveyOutcome(unreachable: ["z"])
+        outcome.answers[nodes[0]] = SurveyFindings(
+            [RoomCount(members: 3, userHashes: [])], maximumBytes: 100, hasMore: false)
+        outcome.answers[nodes[1]] = SurveyFindings(hasMore: true)
+        let count = outcome.readable(as: .room(room))
+        #expect(count.members().members == 3)
+        #expect(count.unreachable == ["b", "z"])
+        // To a question for a list or a client, nothing is an answer.
+        #expect(outcome.readable(as: .clients(ClientSearch())).unreachable == ["a", "z"])
+        #expect(outcome.readable(as: .kick(.user(try #require(UserID("u"))), room)).unreachable == ["b", "z"])
+    }
+
     @Test func clientsComeByIdAndNobodySpeaksForAnotherNode() throws {
         let nodes = try ["a", "b"].map { try #require(NodeID($0)) }
         func row(_ id: String) throws -> ClientRow {
@@ -142,6 +184,22 @@ import Testing
         #expect(finished?.outcome.unreachable == ["a", "b"])
         let again = table.finish(1, isLate: true)
         #expect(again == nil)
+    }
+
+    @Test func theAnswersOfAllQuestionsHaveOneBound() {
+        var table = SurveyTable()
+        var sum = 0
+        var asked: UInt64 = 0
+        while let bytes = table.answerBytes(of: 40), asked < 64 {
+            asked += 1
+            sum += bytes * 40
+            let began = table.begin(asked, awaiting: [nodes[0]], unreachable: [], bytes: bytes * 40) { _ in }
+            #expect(began)
+        }
+        #expect(sum <= SurveyTable.answersBytes && (2..<64).contains(asked))
+        for number in 1...asked { _ = table.finish(number, isLate: true) }
+        // Alone, a question may be asked of any number of nodes.
+        #expect(table.answerBytes(of: 1_000) == SurveyTable.leastAnswerBytes)
     }
 
     @Test func questionsAreBounded() {

@@ -90,6 +90,11 @@ import Testing
     @Test func tooManyUsersAreOnlyCounted() {
         let count = RoomCount(members: 1, userHashes: Set(0...UInt64(RoomCount.maximumHashes)))
         #expect(count.hashes.isEmpty && count.users == RoomCount.maximumHashes + 1)
+        // Nor do they push the numbers out of an answer that is too short for them.
+        let short = RoomCount(members: 9, userHashes: Set(0..<1_000), maximumBytes: 8_007)
+        let findings = SurveyFindings([short], maximumBytes: 8_007, hasMore: false)
+        #expect(short.hashes.isEmpty && short.users == 1_000 && findings.rows(RoomCount.self) == [short])
+        #expect(RoomCount(members: 9, userHashes: Set(0..<1_000), maximumBytes: 8_008).hashes.count == 1_000)
         #expect(RoomCount.hash(of: user) == RoomCount.hash(of: UserID(literal: "u 1")))
         #expect(RoomCount.hash(of: user) != RoomCount.hash(of: UserID(literal: "u 2")))
     }

@@ -250,7 +250,7 @@ struct RedisExamination {
                 }
                 let address = "\(fields["ip"] ?? "?"):\(fields["port"] ?? "?")"
                 masters.insert(address)
-                let others = fields["num-other-sentinels"].flatMap { Int($0) } ?? 0
+                let others = min(max(0, fields["num-other-sentinels"].flatMap { Int($0) } ?? 0), 1_000_000)
                 let quorum = fields["quorum"].flatMap { Int($0) } ?? 0
                 let text = "\(master) is at \(address); \(others + 1) Sentinels, quorum \(quorum)"
                 let flags = fields["flags"] ?? "master"

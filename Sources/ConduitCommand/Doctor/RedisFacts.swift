@@ -77,7 +77,7 @@ package struct RedisFacts: Sendable, Hashable {
     private func version(_ area: String, _ info: [String: String], _ expectsCluster: Bool) -> [Finding] {
         let valkey = info["valkey_version"]
         let text = info["redis_version"] ?? "unknown"
-        let parts = text.split(separator: ".").compactMap { Int($0) }
+        let parts = text.split(separator: ".").compactMap { Int($0) }.map { min(max(0, $0), 1_000_000) }
         let number = (parts.first ?? 0) * 100 + (parts.count > 1 ? parts[1] : 0)
         let name = valkey.map { "Valkey \($0), as Redis \(text)" } ?? "Redis \(text)"
         var findings: [Finding] = []

@@ -53,7 +53,8 @@ struct SurveyTable {
         _ done: @escaping @Sendable (SurveyOutcome) -> Void
     ) -> Bool {
         guard entries.count < Self.limit, entries[number] == nil else { return false }
-        entries[number] = Entry(awaited: nodes, outcome: SurveyOutcome(unreachable: unreachable), bytes: bytes, done: done)
+        let outcome = SurveyOutcome(unreachable: unreachable)
+        entries[number] = Entry(awaited: nodes, outcome: outcome, bytes: bytes, done: done)
         return true
     }
 

@@ -153,6 +153,11 @@ private struct Answer {
             sockets.append(socket)
         }
         let ids = try await sockets.asyncMap { try #require(try await $0.request("status").string("client_id")) }
+        let last = try #require(ids.last)
+        // Who comes and goes between two diffs is in neither.
+        _ = try await observer.nextEvent("a diff with the last one") {
+            $0.type == "presence_diff" && "\($0.data)".contains(last)
+        }
         let port = first.node.adminPort
         let one = try await Answer.of(port, "POST", "rooms/r/kick", #"{"client":"\#(ids[1])"}"#)
         #expect(one.int("kicked") == 1 && one.unreachable == [])

@@ -110,7 +110,13 @@ import Testing
             _ = try await client.request("join_room", #"{"room":"hall"}"#)
             clients.append(client)
         }
-        try await eventually { try await watcher.request("presence", #"{"room":"hall"}"#).int("users") == 7 }
+        func diffs() -> String {
+            watcher.waitingMessages.map { message -> String in
+                if case .text(let text) = message, text.contains("presence_diff") { text } else { "" }
+            }.joined()
+        }
+        // Who comes and goes between two diffs is in neither.
+        try await eventually { users.allSatisfy { diffs().contains("\"\($0)\"") } }
         let stopped = Task { await node.node.shutdown() }
         var back: [TestWebSocket] = []
         for (user, client) in zip(users, clients) {
@@ -122,11 +128,6 @@ import Testing
         let began = ContinuousClock.now
         await stopped.value
         #expect(ContinuousClock.now - began < .seconds(15), "it waits for nobody who is back")
-        func diffs() -> String {
-            watcher.waitingMessages.map { message -> String in
-                if case .text(let text) = message, text.contains("presence_diff") { text } else { "" }
-            }.joined()
-        }
         try await eventually { diffs().contains("disconnected") }
         #expect(!diffs().contains("users_left"), "\(diffs())")
         try await eventually {

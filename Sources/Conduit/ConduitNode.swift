@@ -155,6 +155,9 @@ public final class ConduitNode: Service {
     /// - Parameter waitsForBalancer: whether clients are still taken for `drain.wait`, as long as there are any.
     public func shutdown(waitsForBalancer: Bool = true) async { await parts.stop(isWaiting: waitsForBalancer) }
 
+    /// Whoever stops the node from now on, no balancer is waited for.
+    package func skipWait() { parts.skipWait() }
+
     /// Reads the certificate of the public port again; new connections get it, and those that stand keep theirs.
     ///
     /// The files are looked at by themselves as well (`http.tls-reload-interval`).

@@ -11,6 +11,10 @@ struct DrainTimes: Hashable {
     let told: TimeAmount
     /// How long members' places are kept, from when the last client was told.
     let handOver: TimeAmount
+    /// The longest time that clients are asked to wait, so that they are back before their places are given up.
+    let delay: TimeAmount
+    /// When clients who don't close are cut, from the beginning; the rest is for leaving Redis.
+    let clientsEnd: TimeAmount
     /// The end, from the beginning.
     let end: TimeAmount
 
@@ -20,8 +24,15 @@ struct DrainTimes: Hashable {
         let quarter = TimeAmount.nanoseconds(end.nanoseconds / 4)
         wait = isWaiting ? min(TimeAmount(configuration.wait), .nanoseconds(end.nanoseconds / 2)) : .zero
         handOver = min(TimeAmount(configuration.presenceGrace), quarter)
-        // Clients close while their places are kept; and the end takes a moment, too.
+        let delay = TimeAmount(configuration.reconnectDelay)
+        let shortened = max(handOver - TimeAmount.seconds(1), TimeAmount.nanoseconds(handOver.nanoseconds / 2))
+        self.delay = handOver > .zero ? min(delay, shortened) : delay
+        let leave = min(
+            max(TimeAmount.seconds(1), TimeAmount.nanoseconds(end.nanoseconds / 30)),
+            TimeAmount.nanoseconds(end.nanoseconds / 5))
+        clientsEnd = end - leave
+        // Clients close while their places are kept.
         let last = max(handOver, min(Self.closing, .nanoseconds(end.nanoseconds / 8)))
-        told = max(wait, end - last - .nanoseconds(end.nanoseconds / 60))
+        told = max(wait, clientsEnd - last)
     }
 }

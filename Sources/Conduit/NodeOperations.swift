@@ -17,7 +17,12 @@ final class NodeOperations: Sendable {
     private let hub: Hub
     private let bridge: BridgeRef
     private let rebalancer: Rebalancer
-    private let stop = Mutex<(@Sendable (Duration?) -> Void)?>(nil)
+    private struct Stop {
+        var body: (@Sendable (Duration?) -> Void)?
+        /// An order that came before the node was there.
+        var early: Duration??
+    }
+    private let stop = Mutex(Stop())
 
     init(configuration: NodeConfiguration, hub: Hub, bridge: BridgeRef, rebalancer: Rebalancer) {
         self.configuration = configuration
@@ -27,13 +32,24 @@ final class NodeOperations: Sendable {
     }
 
     /// Says how this node is made to drain; the time is how long it may take, `nil` for as long as it is configured.
-    func onDrain(_ body: @escaping @Sendable (Duration?) -> Void) { stop.withLock { $0 = body } }
+    func onDrain(_ body: @escaping @Sendable (Duration?) -> Void) {
+        let early = stop.withLock { stop in
+            stop.body = body
+            return stop.early.take()
+        }
+        if let early { body(early) }
+    }
 
     /// What another node has told this one.
     func carryOut(_ order: NodeOrder) {
         switch order {
         case .drain(let milliseconds):
-            stop.withLock { $0 }?(milliseconds == 0 ? nil : .milliseconds(Int64(milliseconds)))
+            let timeout: Duration? = milliseconds == 0 ? nil : .milliseconds(Int64(milliseconds))
+            let body = stop.withLock { stop in
+                if stop.body == nil { stop.early = .some(timeout) }
+                return stop.body
+            }
+            body?(timeout)
         case .rebalance: rebalancer.runNow()
         }
     }
@@ -49,6 +65,8 @@ final class NodeOperations: Sendable {
         guard let load = loads.first(where: { $0.node == node }) else { return .unknown }
         guard load.state != "lost" else { return .unreachable(node.rawValue) }
         guard load.state != NodeState.draining.rawValue else { return .draining }
+        // It takes no orders yet.
+        guard load.state != NodeState.starting.rawValue else { return .unreachable(node.rawValue) }
         bridge.tell(.drain(milliseconds: milliseconds), to: node)
         let deadline = ContinuousClock.now + Self.answerTime
         repeat {

@@ -37,6 +37,7 @@ final class NodeParts: Sendable {
     private let rebalancer: Rebalancer
     private let group: MultiThreadedEventLoopGroup
     private let phase: PhaseCell
+    private let skipsWait = Atomic(false)
     private let failure = Mutex<NodeIDTaken?>(nil)
     /// Completed when the node has stopped. Belongs to a loop of the singleton group, which outlives the node's own.
     private let stopped: EventLoopPromise<Void>
@@ -112,6 +113,7 @@ final class NodeParts: Sendable {
             let admin = try await RunningAdmin.open(
                 settings.live, hub: hub, bridge: bridge, gateway: gateway, authenticator: settings.authenticator,
                 operations: operations, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
+            bridge.onAccepts { [weak gateway] in gateway?.readiness.acceptsClients ?? true }
             try await hub.connect(to: bridge)
             bridge.start(sink: hub)
             bridge.setState(.ready)
@@ -167,6 +169,9 @@ final class NodeParts: Sendable {
     /// Why it has stopped by itself.
     var reason: NodeIDTaken? { failure.withLock { $0 } }
 
+    /// No balancer is waited for when the node stops.
+    func skipWait() { skipsWait.store(true, ordering: .relaxed) }
+
     /// Stops once, whoever asks and how often; returns when the node has stopped.
     ///
     /// - Parameters:
@@ -177,18 +182,19 @@ final class NodeParts: Sendable {
         let start = NIODeadline.now()
         let configuration = live.current
         rebalancer.stop()
+        hub.endShedding()
         bridge.setState(.draining)
         let clients = await hub.openCount()
         let echoes = await gateway.echoCount()
         let times = DrainTimes(
             configuration.drain, within: timeout ?? configuration.shutdownTimeout,
-            isWaiting: isWaiting && clients + echoes > 0)
+            isWaiting: isWaiting && !skipsWait.load(ordering: .relaxed) && clients + echoes > 0)
         logger.info("stopping", metadata: [LogKey.count: "\(clients + echoes)"])
         if times.wait > .zero { try? await Task.sleep(for: Duration(times.wait)) }
         // The port stays open until the clients are gone: it refuses upgrades and tells the balancer why.
         phase.set(.draining)
         let told = await sendAway(times, since: start)
-        await bridge.waitForHandOvers(until: min(told + times.handOver, start + times.end))
+        await bridge.waitForHandOvers(until: min(told + times.handOver, start + times.clientsEnd))
         await gateway.stopAccepting()
         await bridge.drain(within: min(.seconds(5), max(.seconds(1), start + times.end - .now())))
         await admin?.close()
@@ -210,14 +216,15 @@ final class NodeParts: Sendable {
         let told = start + times.told
         let evenly = TimeAmount.nanoseconds(Int64(Double(all) / rate * 1_000_000_000))
         let left = max(.zero, told - .now())
-        let end = start + times.end
+        let end = start + times.clientsEnd
         async let echoesGone: Void = gateway.closeEchoes(
             .shutdown, over: min(evenly, left), within: max(.zero, end - .now()))
         await hub.shed(
             perSecond: rate * Double(max(1, all - echoes)) / Double(all), reason: .drain,
-            delay: TimeAmount(settings.reconnectDelay), by: told)
+            delay: times.delay, by: told)
         let last = NIODeadline.now()
-        let cut = await hub.shutdown(.shutdown, within: max(.milliseconds(10), end - .now()))
+        let cut = await hub.shutdown(
+            .shutdown, within: max(.milliseconds(10), end - .now()), spread: times.delay)
         await echoesGone
         if cut > 0 { logger.warning("clients cut at the deadline", metadata: [LogKey.count: "\(cut)"]) }
         return last

@@ -18,7 +18,7 @@ final class Rebalancer: Sendable {
         case blind
         /// A node comes or goes, by its state.
         case unsettled(NodeID, String)
-        /// All nodes are ready: the clients of this one and of the others.
+        /// All nodes are ready: the clients of this one and of the others that take some.
         case settled(own: Int, others: [NodeID: Int])
     }
 
@@ -74,7 +74,8 @@ final class Rebalancer: Sendable {
             $0.state != NodeState.ready.rawValue
         }
         if let strange { return .unsettled(strange.node, strange.state) }
-        let others = loads.filter { $0.node != node }.map { ($0.node, $0.clients) }
+        // Who is full or kept out of the balancer gets none, however few it has.
+        let others = loads.filter { $0.node != node && $0.accepts }.map { ($0.node, $0.clients) }
         return .settled(own: await hub.openCount(), others: Dictionary(others) { first, _ in first })
     }
 
@@ -89,7 +90,7 @@ final class Rebalancer: Sendable {
         var balance = ClientBalance(share: configuration.share, tolerance: configuration.tolerance)
         var wasShedding = false
         var blindSteps = 0
-        var inFlight = 0
+        var away = ClientsUnderWay()
         // A command ends at the latest when the node could have sent everybody away twice.
         let steps = Double(200 * 60 / configuration.share) / Self.seconds(interval)
         var step = 0.0
@@ -98,14 +99,16 @@ final class Rebalancer: Sendable {
             let until = ContinuousClock.now + interval
             switch await Self.look(hub: hub, bridge: bridge, node: hub.node) {
             case .blind, .unsettled:
+                hub.endShedding()
                 balance.pause()
                 blindSteps += 1
                 if isCommanded, blindSteps >= Self.patience { step = steps }
             case .settled(let own, let others):
                 blindSteps = 0
+                away.look(total: own + others.values.reduce(0, +), nodes: others.count)
                 let count = balance.step(
-                    own: own, others: Array(others.values), inFlight: inFlight, seconds: Self.seconds(interval))
-                inFlight = count
+                    own: own, others: Array(others.values), inFlight: away.count, seconds: Self.seconds(interval))
+                away.sent(count)
                 if balance.isShedding != wasShedding {
                     wasShedding = balance.isShedding
                     logger.info(

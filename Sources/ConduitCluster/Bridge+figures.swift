@@ -86,7 +86,7 @@ extension Bridge {
         [
             "version", .string(ConduitVersion.current), "host", .string(configuration.host), "address",
             .string(configuration.address), "started_at", .string(Timestamp.text(figures.startedAt)), "state",
-            .string(nodeState.rawValue),
+            .string(nodeState.rawValue), "accepts", .string(accepts?() ?? true ? "1" : "0"),
         ]
     }
 

@@ -9,11 +9,14 @@ package struct NodeLoad: Sendable, Hashable {
     package let clients: Int
     /// `starting`, `ready` or `draining`; `lost` when its lease ran out.
     package let state: String
+    /// Whether it takes clients; `false` while it has as much as it can do.
+    package let accepts: Bool
 
-    package init(node: NodeID, clients: Int, state: String) {
+    package init(node: NodeID, clients: Int, state: String, accepts: Bool = true) {
         self.node = node
         self.clients = clients
         self.state = state
+        self.accepts = accepts
     }
 }
 
@@ -29,13 +32,16 @@ extension Bridge {
         var loads: [NodeLoad] = []
         var isWhole = true
         for id in nodes {
-            commands.send(["HMGET", .string(keys.node(id)), "clients", "state"]) { result in
+            commands.send(["HMGET", .string(keys.node(id)), "clients", "state", "accepts"]) { result in
                 owed -= 1
-                if case .success(let value) = result, let fields = value.array, fields.count == 2 {
+                if case .success(let value) = result, let fields = value.array, fields.count == 3 {
                     let clients = fields[0].string.flatMap { Int($0) } ?? 0
                     let state = fields[1].string
                     if state != nil || known.contains(id) {
-                        loads.append(NodeLoad(node: id, clients: max(0, clients), state: state ?? "lost"))
+                        loads.append(
+                            NodeLoad(
+                                node: id, clients: max(0, clients), state: state ?? "lost",
+                                accepts: fields[2].string != "0"))
                     }
                 } else {
                     isWhole = false

@@ -60,6 +60,8 @@ final class Bridge {
     }
     /// What all bridges of the node have counted, where there are several.
     var nodeStatistics: (() -> ClusterStatistics)?
+    /// Whether the node takes clients; asked with each heartbeat.
+    var accepts: (@Sendable () -> Bool)?
     var counters = ClusterStatistics()
     var dropped: [String: UInt64] = [:]
 

@@ -171,6 +171,11 @@ package final class BridgeRef: HubRelay {
         for index in cells.indices { withBridge(index) { $0.change(to: state) } }
     }
 
+    /// Says how to know whether the node takes clients: those that do share them evenly.
+    package func onAccepts(_ body: @escaping @Sendable () -> Bool) {
+        for index in cells.indices { withBridge(index) { $0.accepts = body } }
+    }
+
     /// Ends the connections of a user, on every node.
     package func disconnect(_ user: UserID, _ reason: CloseReason = .forceDisconnect) {
         withBridge(choice.index(of: user)) { $0.disconnect(.user(user), reason) }

@@ -49,7 +49,8 @@ struct ServeCommand: AsyncParsableCommand {
             for await signal in signals {
                 if signal == .sighup {
                     // What has changed and what is wrong is logged there.
-                    _ = try? await node.reload { [options] in try options.read() }
+                    // Files and servers that hang must not keep the next signal from being heard; reloads wait for each other.
+                    Task { [options] in _ = try? await node.reload { try options.read() } }
                     continue
                 }
                 guard !isStopping else {
@@ -59,7 +60,7 @@ struct ServeCommand: AsyncParsableCommand {
                 isStopping = true
                 logger.info("stopping: a signal came", metadata: [LogKey.reason: "\(signal)"])
                 // Whoever presses Ctrl-C waits for no balancer.
-                if signal == .sigint { Task { await node.shutdown(waitsForBalancer: false) } }
+                if signal == .sigint { node.skipWait() }
                 await group.triggerGracefulShutdown()
             }
         }

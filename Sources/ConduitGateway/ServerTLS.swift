@@ -74,6 +74,8 @@ public struct ServerTLS: Hashable, Sendable {
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
         configuration.minimumTLSVersion = minimumVersion == .tls13 ? .tlsv13 : .tlsv12
         configuration.applicationProtocols = ["http/1.1"]
+        // Who doesn't answer a close is a phone that sleeps: a node that stops can't wait for it.
+        configuration.shutdownTimeout = .seconds(1)
         if clientCertificates != .none {
             configuration.trustRoots = .certificates(try Self.certificates(files.clientCA, .clientCA))
             configuration.certificateVerification =

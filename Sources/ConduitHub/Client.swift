@@ -66,6 +66,10 @@ package final class Client {
     var takenBytes: UInt64 = 0
     /// How many joins it waits for; while there are any, it is not read from.
     var holds = 0
+    /// Requests of it whose answers come from the bridge.
+    var owedAnswers = 0
+    /// It was told to go elsewhere, and is closed so when it has its answers.
+    var leavesWith: CloseReason?
     /// What was read when the first of them began.
     var heldBytes: ByteBuffer?
     /// Bytes of answers that were queued for it, and in which turn of the shard.

@@ -32,14 +32,19 @@ extension Hub {
         let weights = counts.map { max($0, 1) }
         let whole = weights.reduce(0, +)
         let parts = count == .max ? counts.map { _ in Int.max } : Self.parts(of: count, by: counts)
-        let told = zip(shards, zip(weights, parts)).map { shard, share in
-            let part = order.share(share.0, of: whole, count: share.1)
+        let told = shards.indices.map { index in
+            let shard = shards[index]
+            let part = order.share(
+                weights[index], of: whole, count: parts[index], phase: Double(index) / Double(shards.count))
             return shard.eventLoop.flatSubmit { shard.loopBound.shed(part) }
         }
         var sum = 0
         for future in told { sum += (try? await future.get()) ?? 0 }
         return sum
     }
+
+    /// Nobody is sent away any more, until the next order.
+    package func endShedding() { for shard in shards { shard.execute { $0.endShedding() } } }
 
     /// Splits a number in the proportion of others; what is left over goes to the largest.
     static func parts(of count: Int, by weights: [Int]) -> [Int] {

@@ -251,17 +251,25 @@ public final class Hub: Sendable {
     /// Ends every connection with `reason` and returns when all are gone or the deadline has passed.
     ///
     /// Those that are left are told at once; ``shed(count:perSecond:reason:delay:by:)`` before it sends them away in order.
-    /// Clients that speak a named protocol get a `reconnect` event first, with a delay that spreads their return.
+    /// Clients that speak a named protocol get a `reconnect` event first, with a delay up to `spread`.
     /// - Returns: how many connections had to be cut.
     @discardableResult
-    package func shutdown(_ reason: CloseReason = .shutdown, within deadline: TimeAmount) async -> Int {
-        let spread = deadline.nanoseconds / 1_000_000
-        for shard in shards { shard.execute { $0.beginShutdown(reason, spreadMilliseconds: spread) } }
-        var cut = 0
-        for shard in shards {
-            let done = shard.eventLoop.flatSubmit { shard.loopBound.whenEmpty(within: deadline) }
-            cut += (try? await done.get()) ?? 0
+    package func shutdown(
+        _ reason: CloseReason = .shutdown, within deadline: TimeAmount, spread: TimeAmount = .seconds(5)
+    ) async -> Int {
+        // One end for all shards, whichever is waited for first.
+        let end = NIODeadline.now() + deadline
+        let spread = min(spread, deadline).nanoseconds / 1_000_000
+        // Two thirds of the time are left for the answers to the close frames.
+        let hold = min(Shard.answerTime, .nanoseconds(deadline.nanoseconds / 3))
+        let done = shards.map { shard in
+            shard.eventLoop.flatSubmit {
+                shard.loopBound.beginShutdown(reason, spreadMilliseconds: spread, hold: hold)
+                return shard.loopBound.whenEmpty(until: end)
+            }
         }
+        var cut = 0
+        for future in done { cut += (try? await future.get()) ?? 0 }
         return cut
     }
 }

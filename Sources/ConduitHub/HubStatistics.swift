@@ -46,7 +46,8 @@ public struct HubStatistics: Sendable {
     public var stalledClients = 0
     /// Messages that were not delivered, by reason. `drop_oldest`, `drop_newest` and `conflate` are policies of rooms.
     public var dropped: [String: UInt64] = [
-        "client_gone": 0, "conflate": 0, "drop_newest": 0, "drop_oldest": 0, "node_pending": 0, "slow_consumer": 0,
+        "after_close": 0, "client_gone": 0, "conflate": 0, "drop_newest": 0, "drop_oldest": 0, "node_pending": 0,
+        "slow_consumer": 0,
         "unread": 0,
     ]
     /// Slow consumers that were closed with 3008, by reason.

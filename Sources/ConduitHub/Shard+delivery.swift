@@ -76,6 +76,7 @@ extension Shard {
             tellBridge(traced(.send(target: target, message: message, pending: nil)))
             return
         }
+        owes(replyTo)
         deliveryNumber += 1
         let token = DeliveryToken(origin: index, number: deliveryNumber)
         forEachNeighbour(traced(.send(target, message, token)))
@@ -104,7 +105,12 @@ extension Shard {
                 let count = deliver(message, to: target)
                 if let token { tellBridge(.delivered(token: token, count: count)) }
             case .reply(let id, let message):
-                if let client = client(id) { queue(message.frame, for: client) } else { drop("client_gone") }
+                guard let client = client(id), client.isOpen else {
+                    drop("client_gone")
+                    continue
+                }
+                queue(message.frame, for: client)
+                answered(client)
             case .presenceReply(let id, let message):
                 guard let client = client(id) else {
                     drop("client_gone")

@@ -16,24 +16,28 @@ extension Shard {
     }
 
     /// No new clients; every open one is asked to come back elsewhere and closed.
-    func beginShutdown(_ reason: CloseReason, spreadMilliseconds: Int64) {
+    func beginShutdown(_ reason: CloseReason, spreadMilliseconds: Int64, hold: TimeAmount = Shard.answerTime) {
         isStopping = true
         endShedding()
         for case let client? in clients.clients where client.isOpen {
+            guard client.leavesWith == nil else {
+                closeWhenAnswered(client, reason, hold: hold)
+                continue
+            }
             if client.identity.knowsAllEvents {
-                let delay = Int64.random(in: 0...max(0, min(spreadMilliseconds, 5_000)), using: &generator)
+                let delay = Int64.random(in: 0...max(0, spreadMilliseconds), using: &generator)
                 let event = EventEncoder.reconnect(afterMilliseconds: Int(delay), reason: .drain)
                 queue(event.frame, for: client)
             }
             statistics.shed[ReconnectReason.drain.rawValue, default: 0] += 1
-            close(client, reason, isSentAway: true)
+            closeWhenAnswered(client, reason, hold: hold)
         }
     }
 
     /// Completes when the last client is gone, or at the deadline with the number of those that were cut then.
-    func whenEmpty(within deadline: TimeAmount) -> EventLoopFuture<Int> {
+    func whenEmpty(until deadline: NIODeadline) -> EventLoopFuture<Int> {
         let promise = eventLoop.makePromise(of: Int.self)
-        waitUntilEmpty(until: .now() + deadline, promise)
+        waitUntilEmpty(until: deadline, promise)
         return promise.futureResult
     }
 

@@ -69,6 +69,7 @@ extension Shard {
     /// Hands a message to the log of its room.
     func publishOrdered(_ publish: OrderedPublish) {
         countPublished(to: publish.room)
+        owes(publish.replyTo)
         tellBridge(traced(.publishOrdered(publish)))
     }
 

@@ -171,14 +171,15 @@ extension Shard {
             statistics.pingRoundTrip.record(microseconds: eventLoop.now.microseconds - client.pingedAt)
             client.pingedAt = 0
         case .text(let message):
-            guard client.isOpen else { return }
+            guard client.isOpen else { return drop("after_close") }
             statistics.messagesIn += 1
             let bytes = message.readableBytesUInt8Span
             if let meter = client.meter, isOverRate(bytes.count, bytes, client, meter) { return }
             handle(bytes, from: client)
         case .binary, .deflated:
             // conduit.v1.msgpack is reserved; no protocol that is spoken here has binary messages.
-            if client.isOpen { close(client, .unsupportedData) }
+            guard client.isOpen else { return drop("after_close") }
+            close(client, .unsupportedData)
         }
     }
 }

@@ -14,6 +14,8 @@ package struct ShedOrder: Sendable {
     package var delay: TimeAmount
     /// When all of them must have been told.
     package var deadline: NIODeadline?
+    /// How far the pace is from letting the first one go, 0 to 1: shards that share a slow pace take turns.
+    var phase = 0.0
 
     package init(
         count: Int = .max, perSecond: Double, reason: ReconnectReason, delay: TimeAmount, deadline: NIODeadline? = nil
@@ -26,8 +28,9 @@ package struct ShedOrder: Sendable {
     }
 
     /// Its part for a shard that has so many of the node's clients.
-    func share(_ part: Int, of whole: Int, count: Int) -> ShedOrder {
+    func share(_ part: Int, of whole: Int, count: Int, phase: Double) -> ShedOrder {
         var share = self
+        share.phase = phase
         share.count = count
         share.perSecond = perSecond * Double(part) / Double(max(1, whole))
         return share
@@ -67,7 +70,9 @@ extension Shard {
         endShedding()
         let deadline = order.deadline.map { Int64($0.uptimeNanoseconds / 1_000_000) }
         shedding = Shedding(
-            order: order, pace: ShedPace(perSecond: order.perSecond, deadline: deadline, now: now), left: order.count,
+            order: order,
+            pace: ShedPace(perSecond: order.perSecond, deadline: deadline, now: now, phase: order.phase),
+            left: order.count,
             cursor: Int.random(in: 0...max(0, clients.slotCount - 1), using: &generator),
             takesYoung: order.reason == .drain, spread: Double.random(in: 0..<1, using: &generator), done: promise)
         shedNumber &+= 1
@@ -111,7 +116,7 @@ extension Shard {
                 if current.cursor >= clients.slotCount { current.cursor = 0 }
                 let client = clients.clients[current.cursor]
                 current.cursor += 1
-                guard let client, client.isOpen else { continue }
+                guard let client, client.isOpen, client.leavesWith == nil else { continue }
                 if current.takesYoung || now - client.connectedMonotonic >= Self.youth { return client }
             }
             guard !current.takesYoung else { return nil }
@@ -124,6 +129,30 @@ extension Shard {
             queue(EventEncoder.reconnect(afterMilliseconds: delay, reason: reason).frame, for: client)
         }
         statistics.shed[reason.rawValue, default: 0] += 1
-        close(client, .shutdown, isSentAway: true)
+        closeWhenAnswered(client, .shutdown, hold: Self.answerTime)
+    }
+
+    /// How long the close frame of a client that is sent away waits for the answers that it is owed.
+    static let answerTime = TimeAmount.seconds(1)
+
+    /// Closes a client that goes elsewhere behind the answers to what it has published, so that it knows what became of
+    /// that; it is served until then.
+    func closeWhenAnswered(_ client: Client, _ reason: CloseReason, hold: TimeAmount) {
+        guard client.owedAnswers > 0, hold > .zero else { return close(client, reason, isSentAway: true) }
+        client.leavesWith = reason
+        eventLoop.assumeIsolated().scheduleTask(in: hold) { self.close(client, reason, isSentAway: true) }
+    }
+
+    /// The answer to a request of a client is behind everything else that is queued for it.
+    func answered(_ client: Client) {
+        guard client.owedAnswers > 0 else { return }
+        client.owedAnswers -= 1
+        if client.owedAnswers == 0, let reason = client.leavesWith { close(client, reason, isSentAway: true) }
+    }
+
+    /// Somebody will answer a request of a client.
+    func owes(_ address: ReplyAddress?) {
+        guard let address, address.request != nil, let client = client(address.client) else { return }
+        client.owedAnswers += 1
     }
 }

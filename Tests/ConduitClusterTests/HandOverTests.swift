@@ -137,6 +137,8 @@ import Testing
             ]
         }
         b.bridge.setState(.draining)
+        b.bridge.onAccepts { false }
+        try await eventually { await a.bridge.loads()?.contains { !$0.accepts } == true }
         try await eventually { await a.bridge.loads()?.contains { $0.state == "draining" } == true }
         try await redis.stop()
         try await eventually { await a.bridge.loads() == nil }

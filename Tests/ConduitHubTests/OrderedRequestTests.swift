@@ -134,6 +134,40 @@ import Testing
         #expect(String(buffer: published[1].json) == #"{"type":"t","data":2,"room":"inbox:ann"}"#)
     }
 
+    @Test func whoIsSentAwayIsClosedBehindTheAnswers() throws {
+        let harness = try Self.harness()
+        let clients = try (0..<2).map { _ in try harness.connect() }
+        for client in clients {
+            try client.send(#"{"type":"broadcast","id":"b","data":{"room":"log:a","type":"t","payload":1}}"#)
+        }
+        let addresses = harness.relay.all.compactMap {
+            if case .publishOrdered(let publish) = $0 { publish.replyTo } else { nil }
+        }
+        try #require(addresses.count == 2)
+        _ = harness.shards[0].shed(
+            ShedOrder(perSecond: 1_000_000, reason: .drain, delay: .zero, deadline: .uptimeNanoseconds(0)))
+        harness.turn()
+        for client in clients { #expect(try client.closeCode == nil) }
+        let answer = EventEncoder.ack(offset: 1, epoch: "e", id: try #require(addresses[0].request))
+        harness.shards[0].perform([.reply(addresses[0].client, answer)])
+        harness.turn()
+        let frames = try clients[0].frames()
+        guard frames.count == 2, case .text(let text) = frames[0], case .close(3001, _) = frames[1] else {
+            Issue.record("\(frames)")
+            return
+        }
+        #expect(String(buffer: text).contains("ack"))
+        // The other one's answer doesn't come.
+        #expect(try clients[1].closeCode == nil)
+        for loop in harness.loops { loop.advanceTime(by: .seconds(1)) }
+        harness.turn()
+        #expect(try clients[1].closeCode == 3001)
+        harness.shards[0].perform([.reply(addresses[1].client, answer)])
+        #expect(harness.shards[0].statistics.dropped["client_gone"] == 1)
+        try clients[1].send(#"{"type":"ping"}"#)
+        #expect(harness.shards[0].statistics.dropped["after_close"] == 1)
+    }
+
     @Test func policiesSayWhoPublishesAndWhoReads() throws {
         let harness = try Self.harness()
         let client = try harness.connect(user: "bob")

@@ -34,6 +34,21 @@ import Testing
         #expect(pace.take(of: left, now: 2_000) == left)
     }
 
+    @Test func shardsThatShareASlowPaceTakeTurns() {
+        let shards = 8
+        var paces = (0..<shards).map {
+            ShedPace(perSecond: 10.0 / Double(shards), deadline: nil, now: 0, phase: Double($0) / Double(shards))
+        }
+        var taken: [(time: Int64, count: Int)] = []
+        for now in stride(from: Int64(0), to: 10_000, by: 20) {
+            for index in paces.indices { taken.append((now, paces[index].take(of: 5, now: now))) }
+        }
+        for end in taken {
+            let second = taken.filter { $0.time <= end.time && $0.time > end.time - 1_000 }.reduce(0) { $0 + $1.count }
+            #expect(second <= 10)
+        }
+    }
+
     @Test func partsAddUp() {
         #expect(Hub.parts(of: 10, by: [1, 1, 1]).reduce(0, +) == 3, "no more than there are")
         #expect(Hub.parts(of: 7, by: [10, 0, 30]) == [1, 0, 6])

@@ -110,7 +110,13 @@ import Testing
             _ = try await client.request("join_room", #"{"room":"hall"}"#)
             clients.append(client)
         }
-        try await eventually { try await watcher.request("presence", #"{"room":"hall"}"#).int("users") == 7 }
+        func diffs() -> String {
+            watcher.waitingMessages.map { message -> String in
+                if case .text(let text) = message, text.contains("presence_diff") { text } else { "" }
+            }.joined()
+        }
+        // Who comes and goes between two diffs is in neither.
+        try await eventually { users.allSatisfy { diffs().contains("\"\($0)\"") } }
         let stopped = Task { await node.node.shutdown() }
         var back: [TestWebSocket] = []
         for (user, client) in zip(users, clients) {
@@ -122,11 +128,6 @@ import Testing
         let began = ContinuousClock.now
         await stopped.value
         #expect(ContinuousClock.now - began < .seconds(15), "it waits for nobody who is back")
-        func diffs() -> String {
-            watcher.waitingMessages.map { message -> String in
-                if case .text(let text) = message, text.contains("presence_diff") { text } else { "" }
-            }.joined()
-        }
         try await eventually { diffs().contains("disconnected") }
         #expect(!diffs().contains("users_left"), "\(diffs())")
         try await eventually {
@@ -151,15 +152,35 @@ import Testing
 
     @Test func theTimesFitIntoTheTimeout() {
         let usual = DrainTimes(DrainConfiguration(), within: .seconds(30), isWaiting: true)
-        #expect(usual.wait == .seconds(3) && usual.handOver == .seconds(5) && usual.told == .milliseconds(24_500))
+        #expect(usual.wait == .seconds(3) && usual.handOver == .seconds(5) && usual.told == .seconds(24))
+        #expect(usual.clientsEnd == .seconds(29) && usual.delay == .seconds(1))
         // Ten thousand clients at the usual pace.
         #expect((usual.told - usual.wait).nanoseconds >= 10_000 * 1_000_000_000 / 500)
         #expect(DrainTimes(DrainConfiguration(), within: .seconds(30), isWaiting: false).wait == .zero)
         for timeout in [Duration.milliseconds(10), .seconds(1), .seconds(5), .seconds(3_600)] {
             let times = DrainTimes(DrainConfiguration(), within: timeout, isWaiting: true)
             #expect(times.wait + times.wait <= times.end && times.wait <= times.told)
-            #expect(times.told + times.handOver <= times.end)
+            #expect(times.told + times.handOver <= times.clientsEnd && times.clientsEnd < times.end)
+            #expect(times.delay < times.handOver)
         }
+    }
+
+    @Test func whoIsUnderWayIsCountedUntilBackOrAMinuteIsOver() {
+        let start = ContinuousClock.now
+        var away = ClientsUnderWay()
+        away.look(total: 1_000, nodes: 1, now: start)
+        away.sent(100, now: start)
+        away.look(total: 900, nodes: 1, now: start + .seconds(5))
+        #expect(away.count == 100)
+        away.sent(50, now: start + .seconds(5))
+        away.look(total: 890, nodes: 1, now: start + .seconds(10))
+        #expect(away.count == 110)
+        away.look(total: 900, nodes: 2, now: start + .seconds(15))
+        #expect(away.count == 110, "a node has come")
+        away.look(total: 900, nodes: 2, now: start + .seconds(60))
+        #expect(away.count == 50)
+        away.look(total: 900, nodes: 2, now: start + .seconds(65))
+        #expect(away.count == 0)
     }
 
     @Test func settingsThatContradictEachOtherAreNamed() throws {
@@ -175,6 +196,9 @@ import Testing
         #expect(
             problems(["CONDUIT_SHUTDOWN_TIMEOUT": "10s", "CONDUIT_DRAIN_WAIT": "6s"])
                 .contains("drain.wait must not be longer than half of shutdown.timeout"))
+        #expect(
+            problems(["CONDUIT_DRAIN_RECONNECT_DELAY": "10s"])
+                .contains("drain.reconnect-delay must be shorter than drain.presence-grace"))
         #expect(problems(["CONDUIT_REBALANCE_MODE": "auto"]).contains("needs redis.url"))
         let read = try NodeConfiguration.load(environment: [
             "CONDUIT_DRAIN_WAIT": "7s", "CONDUIT_DRAIN_RATE": "9", "CONDUIT_DRAIN_RECONNECT_DELAY": "2s",

@@ -66,6 +66,13 @@ extension NodeConfiguration {
                     "drain.wait must not be longer than half of shutdown.timeout (\(DurationText.write(timeout))), "
                     + "which has to do for the clients too")
         }
+        let grace = values.milliseconds("drain.presence-grace")
+        if values.isSet("drain.reconnect-delay"), grace > 0, values.milliseconds("drain.reconnect-delay") >= grace {
+            values.contradiction(
+                "drain.reconnect-delay", "drain.presence-grace",
+                message: "drain.reconnect-delay must be shorter than drain.presence-grace "
+                    + "(\(DurationText.write(grace))): users would leave the rosters before they may come back")
+        }
         if values.text("rebalance.mode") == RebalanceConfiguration.Mode.auto.rawValue, values.text("redis.url").isEmpty
         {
             values.contradiction(

@@ -11,7 +11,7 @@ import Testing
     static let fields = [
         "version", "host", "address", "started_at", "state", "clients", "users", "rooms", "subscriptions",
         "presence_members", "messages_in", "deliveries", "bytes_out", "dropped", "slow_closed", "local_p50_us",
-        "local_p99_us", "relay_p50_us", "relay_p99_us", "loop_lag_p99_us", "handshake_p99_us", "ping_p99_us",
+        "local_p99_us", "relay_p50_us", "relay_p99_us", "loop_lag_p99_us", "handshake_p99_us", "ping_p99_us", "accepts",
         "redis_rtt_us", "relay_published",
         "relay_received", "relay_dropped", "relay_gaps", "healed", "unrecoverable",
         "relay_expected", "relay_arrived", "relay_echoed", "relay_duplicates", "cpu_percent", "rss_bytes", "fds",

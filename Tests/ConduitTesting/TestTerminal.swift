@@ -18,7 +18,7 @@ package final class TestTerminal: Sendable {
     deinit {
         // A server of tmux that only this terminal has.
         let tmux = try? SpawnedProcess(["tmux", "-L", name, "kill-server"], discardingErrors: true)
-        while tmux?.isRunning == true { usleep(1_000) }
+        for _ in 0..<5_000 where tmux?.isRunning == true { usleep(1_000) }
     }
 
     /// Runs a line of shell in a new terminal; it may use `$FOLDER` for files.

@@ -142,7 +142,7 @@ package struct RedisFacts: Sendable, Hashable {
                 Finding(area, "evicted", .warn, "\(evicted) keys have been thrown away since Redis started"))
         }
         if most > 0, used > most / 5 * 4 {
-            let percent = Int(Double(used) / Double(most) * 100)
+            let percent = Int(min(Double(used) / Double(most), 1_000) * 100)
             findings.append(
                 Finding(
                     area, "memory", percent >= 95 ? .fail : .warn,

@@ -19,10 +19,9 @@ class Closed(Exception):
 
 
 class WebSocket:
-    def __init__(self, url, protocols=(), headers=(), timeout=10, source=None):
+    def __init__(self, url, protocols=(), headers=(), timeout=10, source=None, connect=socket.create_connection):
         parts = urlsplit(url)
-        self.socket = socket.create_connection((parts.hostname, parts.port or 80), timeout,
-                                               (source, 0) if source else None)
+        self.socket = connect((parts.hostname, parts.port or 80), timeout, (source, 0) if source else None)
         self.buffer, self.timeout, self.serial, self.skipped = b"", timeout, 0, []
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [f"GET {parts.path or '/'}{'?' + parts.query if parts.query else ''} HTTP/1.1", f"Host: {parts.netloc}",

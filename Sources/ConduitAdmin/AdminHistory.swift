@@ -52,10 +52,23 @@ package struct AdminSeriesQuery: Hashable, Sendable {
         node = try query.value("node") { NodeID($0) }
         guard let text = try query.text("fields", atMost: Self.mostFieldsLength) else { return }
         let names = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-        guard names.count <= Self.mostFields, !names.contains("") else {
-            throw AdminError.badRequest("fields is not a list of 1 to \(Self.mostFields) names with commas between")
+        guard names.count <= Self.mostFields, names.allSatisfy(Self.isName) else {
+            throw AdminError.badRequest(
+                "fields is not a list of 1 to \(Self.mostFields) names (letters, digits, _) with commas between")
         }
         fields = Set(names)
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+                    true
+                default: false
+                }
+            }
     }
 
     /// How many samples of each of so many nodes keep the answer bounded.
@@ -93,7 +106,8 @@ extension AdminOperation {
                     "Most samples of a node; less when all together would be more than 12,000"),
                 Parameter("node", AdminSchemas.ref("NodeID"), "Only this node, also one that is gone"),
                 Parameter(
-                    "fields", #"{"type":"string","maxLength":2048,"pattern":"^[^,]+(,[^,]+){0,63}$"}"#,
+                    "fields",
+                    #"{"type":"string","maxLength":2048,"pattern":"^[A-Za-z0-9_]{1,64}(,[A-Za-z0-9_]{1,64}){0,63}$"}"#,
                     "Only these figures, with commas between"),
             ],
             answers: [Answer(schema: "Series", summary: "What the nodes have written")],

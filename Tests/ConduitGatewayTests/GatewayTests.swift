@@ -192,15 +192,7 @@ import Testing
                 if !request.isEmpty { try await socket.send(request) }
                 await socket.close()
             }
-            try await Self.eventually { gateway.statistics.open == 0 && gateway.statistics.accepted == 3 }
-        }
-    }
-
-    static func eventually(_ condition: () async -> Bool) async throws {
-        let deadline = NIODeadline.now() + .seconds(10)
-        while !(await condition()) {
-            guard NIODeadline.now() < deadline else { throw TestTimeout(description: "the condition never held") }
-            try await Task.sleep(for: .milliseconds(5))
+            try await eventually { gateway.statistics.open == 0 && gateway.statistics.accepted == 3 }
         }
     }
 
@@ -216,7 +208,7 @@ import Testing
             try await client.close()
             #expect(try await client.waitForCloseCode() == 1000)
             try await client.waitUntilGone()
-            try await Self.eventually { gateway.statistics.upgraded == 0 && gateway.statistics.open == 0 }
+            try await eventually { gateway.statistics.upgraded == 0 && gateway.statistics.open == 0 }
         }
     }
 
@@ -267,7 +259,7 @@ import Testing
         }
         let port = try #require(try await gateway.start().port)
         let client = try await TestWebSocket.connect(port: port)
-        try await Self.eventually { handlers.withLock { $0 != nil } }
+        try await eventually { handlers.withLock { $0 != nil } }
         #expect(handlers.withLock { $0 } == [])
         await client.drop()
         await gateway.stopAccepting()
@@ -283,7 +275,7 @@ import Testing
             #expect(refusal?["retry-after"] != nil)
             #expect(try await Self.exchange(port, "GET /health HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
             await first.drop()
-            try await Self.eventually { gateway.statistics.upgraded == 1 }
+            try await eventually { gateway.statistics.upgraded == 1 }
             let third = try await TestWebSocket.connect(port: port)
             await second.drop()
             await third.drop()
@@ -307,7 +299,7 @@ import Testing
             try await client.close()
             #expect(try await client.waitForCloseCode() == 1000)
             try await client.waitUntilGone()
-            try await Self.eventually { gateway.statistics.upgraded == 0 && gateway.statistics.open == 0 }
+            try await eventually { gateway.statistics.upgraded == 0 && gateway.statistics.open == 0 }
         }
     }
 
@@ -329,7 +321,7 @@ import Testing
                 try await TestWebSocket.connect(port: port, authority: certificates.caFile, tlsVersion: .tlsv11)
             }
             #expect(old == nil)
-            try await Self.eventually { gateway.statistics.open == 0 }
+            try await eventually { gateway.statistics.open == 0 }
             #expect(gateway.statistics.upgraded == 0)
         }
     }
@@ -406,7 +398,7 @@ import Testing
         ) { port, gateway, _ in
             let refusal = await Self.refusal { try await TestWebSocket.connect(port: port) }
             #expect(refusal?.status == 503)
-            try await Self.eventually { cancelled.withLock { $0 } }
+            try await eventually { cancelled.withLock { $0 } }
             #expect(gateway.statistics.upgraded == 0)
         }
     }

@@ -11,10 +11,6 @@ import Testing
 
 /// What is limited at the door, over real sockets.
 @Suite struct LimitTests {
-    static func eventually(_ condition: () async -> Bool) async throws {
-        try await GatewayTests.eventually(condition)
-    }
-
     static func refusal(
         _ port: Int, from source: String? = nil, headers: [(String, String)] = []
     ) async -> TestHTTPResponse? {
@@ -36,10 +32,10 @@ import Testing
             let other = try await TestWebSocket.connect(port: port, from: "127.0.0.2")
             #expect(try await GatewayTests.exchange(port, "GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
             await first.drop()
-            try await Self.eventually { gateway.statistics.upgraded == 2 }
+            try await eventually { gateway.statistics.upgraded == 2 }
             let third = try await TestWebSocket.connect(port: port)
             for client in [second, third, other] { await client.drop() }
-            try await Self.eventually { gateway.statistics.upgraded == 0 }
+            try await eventually { gateway.statistics.upgraded == 0 }
             #expect(gateway.limits.addresses.count == 0)
         }
     }
@@ -133,11 +129,11 @@ import Testing
             let other = try await TestWebSocket.connect(port: port, path: "/ws?token=bob")
             let nobody = try await TestWebSocket.connect(port: port)
             await first.drop()
-            try await Self.eventually { gateway.statistics.upgraded == 3 }
+            try await eventually { gateway.statistics.upgraded == 3 }
             let again = try await TestWebSocket.connect(port: port, path: "/ws?token=ann")
             #expect(try await again.request("ping", "1").int("timestamp") == 1)
             for client in [second, other, nobody, again] { await client.drop() }
-            try await Self.eventually { gateway.statistics.upgraded == 0 }
+            try await eventually { gateway.statistics.upgraded == 0 }
             #expect(gateway.limits.users.count == 0)
         }
     }
@@ -156,11 +152,11 @@ import Testing
             #expect(statuses.allSatisfy { $0 == nil || $0 == 429 })
             #expect(gateway.statistics.refused["handshakes_per_second_per_address"] ?? 0 > 0)
             let other = try await TestWebSocket.connect(port: port, from: "127.0.0.4")
-            try await Self.eventually { await Self.refusal(port, from: "127.0.0.3") == nil }
+            try await eventually { await Self.refusal(port, from: "127.0.0.3") == nil }
             await first.drop()
             await other.drop()
             // A full bucket is not remembered.
-            try await Self.eventually {
+            try await eventually {
                 gateway.limits.sweep()
                 return gateway.limits.rememberedAddresses == 0
             }
@@ -178,7 +174,7 @@ import Testing
             #expect(refused.allSatisfy { $0.status == 503 && Int($0["retry-after"] ?? "") ?? 0 > 0 })
             #expect(gateway.statistics.refused == ["handshakes_per_second": UInt64(refused.count)])
             #expect(try await GatewayTests.exchange(port, "GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
-            try await Self.eventually { await Self.refusal(port) == nil }
+            try await eventually { await Self.refusal(port) == nil }
         }
     }
 
@@ -224,13 +220,13 @@ import Testing
                 #expect(try await client.request("ping", "7").int("timestamp") == 7)
                 await client.drop()
             }
-            try await Self.eventually { gateway.statistics.open <= 16 + 1 + 1 }
+            try await eventually { gateway.statistics.open <= 16 + 1 + 1 }
             #expect(gateway.statistics.refused["handshaking"] ?? 0 >= 500)
             #expect(gateway.statistics.results["overflow"] == nil)
             #expect(try await first.request("ping", "8").int("timestamp") == 8)
             await first.drop()
             for socket in silent { await socket.close() }
-            try await Self.eventually { gateway.statistics.open == 0 }
+            try await eventually { gateway.statistics.open == 0 }
         }
     }
 
@@ -245,10 +241,10 @@ import Testing
         ) { port, gateway, _ in
             let asking = try await TestSocket.connect(port: port)
             try await asking.send("GET /ws HTTP/1.1\r\n\(GatewayTests.upgrade)\r\n")
-            try await Self.eventually { gateway.statistics.upgraded == 1 }
+            try await eventually { gateway.statistics.upgraded == 1 }
             var silent: [TestSocket] = []
             for _ in 0..<20 { silent.append(try await TestSocket.connect(port: port)) }
-            try await Self.eventually { gateway.statistics.refused["handshaking"] ?? 0 >= 16 }
+            try await eventually { gateway.statistics.refused["handshaking"] ?? 0 >= 16 }
             gate.continuation.yield()
             try await asking.wait { $0.hasPrefix("HTTP/1.1 101 ") }
             for socket in silent + [asking] { await socket.close() }
@@ -292,7 +288,7 @@ import Testing
         let port = try #require(try await gateway.start().port)
         let client = try await TestWebSocket.connect(port: port)
         resident.withLock { $0 = 1_000 }
-        try await Self.eventually { gateway.readiness == .overloaded }
+        try await eventually { gateway.readiness == .overloaded }
         let ready = try await GatewayTests.exchange(port, "GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
         #expect(ready.status == 503)
         #expect(ready.body == "{\"status\":\"overloaded\"}\n")
@@ -310,7 +306,7 @@ import Testing
             #expect(memory.isOver == isOver, "\(bytes)")
         }
         resident.withLock { $0 = 949 }
-        try await Self.eventually { gateway.readiness == .ready }
+        try await eventually { gateway.readiness == .ready }
         let second = try await TestWebSocket.connect(port: port)
         await second.drop()
         await client.drop()

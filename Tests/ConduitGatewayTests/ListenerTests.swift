@@ -34,7 +34,7 @@ import Testing
         #expect(channels.allSatisfy { $0.localAddress?.port == port })
         var sockets: [TestSocket] = []
         for _ in 0..<count { sockets.append(try await TestSocket.connect(port: port)) }
-        try await GatewayTests.eventually { arrivals.loops.withLock { $0.values.reduce(0, +) } == count }
+        try await eventually { arrivals.loops.withLock { $0.values.reduce(0, +) } == count }
         for socket in sockets { await socket.close() }
         for channel in channels { try await channel.close() }
         await #expect(throws: (any Error).self) { try await TestSocket.connect(port: port) }

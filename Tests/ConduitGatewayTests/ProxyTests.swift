@@ -110,7 +110,7 @@ import Testing
             _ = try await slow.waitForClose()
             #expect(gateway.statistics.results["timeout"] == 1)
             for socket in [bare, slow] { await socket.close() }
-            try await GatewayTests.eventually { gateway.statistics.open == 0 }
+            try await eventually { gateway.statistics.open == 0 }
         }
     }
 
@@ -144,7 +144,7 @@ import Testing
             }
             #expect(addresses.all == ["127.0.0.5", "127.0.0.6"])
             // Its checks of /ready say LOCAL and are answered.
-            try await GatewayTests.eventually { gateway.statistics.results["page"] ?? 0 > 0 }
+            try await eventually { gateway.statistics.results["page"] ?? 0 > 0 }
             withExtendedLifetime(proxy) {}
         }
     }

@@ -25,8 +25,11 @@ import Testing
             try put(key: Data(contentsOf: URL(fileURLWithPath: certificates.keyFile)))
         }
 
-        func put(certificate: Data) throws { try certificate.write(to: URL(fileURLWithPath: folder.path("crt"))) }
-        func put(key: Data) throws { try key.write(to: URL(fileURLWithPath: folder.path("key"))) }
+        // Whole or not at all: half a file that is read in between would be a try of its own.
+        func put(certificate: Data) throws {
+            try certificate.write(to: URL(fileURLWithPath: folder.path("crt")), options: .atomic)
+        }
+        func put(key: Data) throws { try key.write(to: URL(fileURLWithPath: folder.path("key")), options: .atomic) }
     }
 
     /// What `openssl s_client` says of a connection.
@@ -61,21 +64,21 @@ import Testing
             #expect(notAfter > Int64(Date().timeIntervalSince1970))
             // The key comes after the certificate: in between they don't fit, and the old one is served.
             try files.put(certificate: try Data(contentsOf: URL(fileURLWithPath: second.certificateFile)))
-            try await GatewayTests.eventually { gateway.statistics.certificateFailures > 0 }
+            try await eventually { gateway.statistics.certificateFailures > 0 }
             #expect(await Self.serves(first, port))
             try files.put(key: try Data(contentsOf: URL(fileURLWithPath: second.keyFile)))
-            try await GatewayTests.eventually { gateway.statistics.certificateReloads == 1 }
+            try await eventually { gateway.statistics.certificateReloads == 1 }
             #expect(await Self.serves(second, port))
             #expect(!(await Self.serves(first, port)))
             // Half a file, and none.
             for broken in [Data("-----BEGIN CERTIFICATE-----\nMIIB".utf8), Data()] {
                 let failures = gateway.statistics.certificateFailures
                 try files.put(certificate: broken)
-                try await GatewayTests.eventually { gateway.statistics.certificateFailures > failures }
+                try await eventually { gateway.statistics.certificateFailures > failures }
                 #expect(await Self.serves(second, port))
             }
             try files.put(first)
-            try await GatewayTests.eventually { gateway.statistics.certificateReloads == 2 }
+            try await eventually { gateway.statistics.certificateReloads == 2 }
             #expect(await Self.serves(first, port))
             // Who came with the first certificate has noticed nothing.
             #expect(try await client.request("ping", "1").int("timestamp") == 1)
@@ -173,7 +176,7 @@ import Testing
                 } else {
                     try await connect(nil)
                 }
-                try await GatewayTests.eventually { gateway.statistics.open == 0 }
+                try await eventually { gateway.statistics.open == 0 }
                 let certificate = try #require(seen.withLock { $0.first } ?? nil)
                 #expect(certificate.commonName == "Bot No 5")
                 #expect(certificate.names == ["bot.example", "bot@example.org", "spiffe://example/bot"])
@@ -216,7 +219,7 @@ import Testing
             try await socket.send(ByteBuffer(bytes: [0x16, 0x03, 0x01, 0x02, 0x00, 0x01]))
             #expect(try await socket.waitForClose().isEmpty)
             #expect(gateway.statistics.results == ["timeout": 1])
-            try await GatewayTests.eventually { gateway.statistics.open == 0 }
+            try await eventually { gateway.statistics.open == 0 }
             await socket.close()
         }
     }

@@ -21,7 +21,16 @@ until is_copied || [ "$waited" -ge 20 ]; do
     sleep 0.1
     waited=$((waited + 1))
 done
-if ! redis-cli -h "$SELF" -p "$SENTINEL_PORT" sentinel failover "$MASTER" | grep -qx OK; then
+# The others are asked: the Sentinel beside this server was told to stop in the same moment as this script was started.
+handed_over=
+for peer in $PEERS; do
+    if [ "$peer" != "$SELF" ] &&
+        timeout 2 redis-cli -h "$peer" -p "$SENTINEL_PORT" sentinel failover "$MASTER" 2>/dev/null | grep -qx OK; then
+        handed_over=$peer
+        break
+    fi
+done
+if [ -z "$handed_over" ]; then
     say "the Sentinels have no other master"
     ask client unpause >/dev/null
     exit 0

@@ -3,7 +3,7 @@
 set -eu
 # shellcheck source=deploy/kubernetes/components/sentinel/common.sh
 . "$(dirname "$0")/common.sh"
-: "${PATIENCE:=60}"
+: "${PATIENCE:=60}" "${MAXMEMORY:=0}"
 
 waited=0 master=''
 while :; do
@@ -42,6 +42,7 @@ save ""
 appendonly no
 repl-diskless-sync yes
 repl-diskless-sync-delay 0
+maxmemory $MAXMEMORY
 maxmemory-policy noeviction
 client-output-buffer-limit pubsub 64mb 32mb 60
 CONF

@@ -32,9 +32,11 @@ struct AdminView: AdminNode {
     }
 
     func statistics() async -> AdminStatistics {
-        AdminStatistics(
+        let rebalance = operations.rebalancer.figures
+        return AdminStatistics(
             hub: await hub.statistics(), cluster: await bridge.statistics(), process: ProcessFigures.now(),
-            auth: authenticator?.statistics, door: door, configuration: settings)
+            auth: authenticator?.statistics, door: door, configuration: settings,
+            rebalance: AdminRebalanceFigures(halts: rebalance.halts, isHalted: rebalance.isHalted))
     }
 
     private var settings: AdminSettings {

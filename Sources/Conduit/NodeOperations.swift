@@ -16,7 +16,7 @@ final class NodeOperations: Sendable {
     private let configuration: NodeConfiguration
     private let hub: Hub
     private let bridge: BridgeRef
-    private let rebalancer: Rebalancer
+    let rebalancer: Rebalancer
     private struct Stop {
         var body: (@Sendable (Duration?) -> Void)?
         /// An order that came before the node was there.

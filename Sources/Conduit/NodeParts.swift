@@ -104,7 +104,7 @@ final class NodeParts: Sendable {
             logger: logger)
         status.set(bridge)
         let rebalancer = Rebalancer(
-            configuration.rebalance, delay: TimeAmount(configuration.drain.reconnectDelay),
+            configuration.rebalance, drain: configuration.drain,
             heartbeat: .milliseconds(cluster.heartbeatMilliseconds), hub: hub, bridge: bridge, logger: logger)
         let operations = NodeOperations(
             configuration: configuration, hub: hub, bridge: bridge, rebalancer: rebalancer)
@@ -212,7 +212,8 @@ final class NodeParts: Sendable {
         let settings = live.current.drain
         let echoes = await gateway.echoCount()
         let all = max(1, await hub.openCount() + echoes)
-        let rate = Double(settings.rate)
+        // Echoes have no part in the count of what all loops let go: each loop may be one ahead of its part.
+        let rate = Double(max(1, settings.rate - min(echoes, hub.shardCount)))
         let told = start + times.told
         let evenly = TimeAmount.nanoseconds(Int64(Double(all) / rate * 1_000_000_000))
         let left = max(.zero, told - .now())

@@ -25,12 +25,22 @@ final class Rebalancer: Sendable {
     private struct State {
         var task: Task<Void, Never>?
         var hasEnded = false
+        /// An operator wants it now.
+        var isCommanded = false
+        var figures = Figures()
+    }
+
+    /// How often it has stopped because nobody arrived where the clients were sent, and whether it has now.
+    struct Figures: Hashable {
+        var halts: UInt64 = 0
+        var isHalted = false
     }
 
     /// Steps without a view of a settled cluster after which a command is given up.
     private static let patience = 12
     private let configuration: RebalanceConfiguration
     private let delay: TimeAmount
+    private let rate: Int
     private let interval: Duration
     private let hub: Hub
     private let bridge: BridgeRef
@@ -38,11 +48,13 @@ final class Rebalancer: Sendable {
     private let state = Mutex(State())
 
     init(
-        _ configuration: RebalanceConfiguration, delay: TimeAmount, heartbeat: Duration, hub: Hub,
+        _ configuration: RebalanceConfiguration, drain: DrainConfiguration, heartbeat: Duration, hub: Hub,
         bridge: BridgeRef, logger: Logger
     ) {
         self.configuration = configuration
+        let delay = TimeAmount(drain.reconnectDelay)
         self.delay = delay
+        self.rate = drain.rate
         // What was sent away in one step is counted by the others before the next but one.
         self.interval = max(configuration.interval, heartbeat * 2 + Duration(delay))
         self.hub = hub
@@ -55,8 +67,14 @@ final class Rebalancer: Sendable {
         if configuration.mode == .auto { run(isCommanded: false) }
     }
 
-    /// Sends clients away until this node is near the mean. Nothing happens while it does so already.
-    func runNow() { run(isCommanded: true) }
+    var figures: Figures { state.withLock { $0.figures } }
+
+    /// Sends clients away until this node is near the mean. While it does so already, it only ends the pause that was made
+    /// because nobody had arrived.
+    func runNow() {
+        state.withLock { $0.isCommanded = true }
+        run(isCommanded: true)
+    }
 
     /// Ends for good: the node stops.
     func stop() {
@@ -91,6 +109,7 @@ final class Rebalancer: Sendable {
         var wasShedding = false
         var blindSteps = 0
         var away = ClientsUnderWay()
+        var watch = ArrivalWatch()
         // A command ends at the latest when the node could have sent everybody away twice.
         let steps = Double(200 * 60 / configuration.share) / Self.seconds(interval)
         var step = 0.0
@@ -106,10 +125,27 @@ final class Rebalancer: Sendable {
             case .settled(let own, let others):
                 blindSteps = 0
                 away.look(total: own + others.values.reduce(0, +), nodes: others.count)
-                let count = balance.step(
-                    own: own, others: Array(others.values), inFlight: away.count, seconds: Self.seconds(interval))
+                let isPushed = state.withLock { state in
+                    defer { state.isCommanded = false }
+                    return state.isCommanded
+                }
+                if isPushed { watch.tryNow() }
+                let mean = ClientBalance.mean(own: own + away.count, others: Array(others.values))
+                note(watch.look(others: others, mean: mean))
+                var count = 0
+                if watch.allowance > 0 || !watch.isHalted {
+                    count = balance.step(
+                        own: own, others: Array(others.values), inFlight: away.count, seconds: Self.seconds(interval))
+                    count = min(count, watch.allowance, max(1, Int(Double(rate) * Self.seconds(interval) * 0.9)))
+                    if !balance.isShedding { watch.settle() }
+                } else {
+                    balance.pause()
+                    if isCommanded { step = steps }
+                }
+                watch.sent(count)
                 away.sent(count)
-                if balance.isShedding != wasShedding {
+                state.withLock { $0.figures.isHalted = watch.isHalted }
+                if balance.isShedding != wasShedding, !watch.isHalted {
                     wasShedding = balance.isShedding
                     logger.info(
                         wasShedding ? "sending clients to other nodes" : "as many clients as the other nodes have",
@@ -117,15 +153,31 @@ final class Rebalancer: Sendable {
                 }
                 if count > 0 {
                     await hub.shed(
-                        count: count, perSecond: Double(count) / Self.seconds(interval), reason: .rebalance,
-                        delay: delay, by: .now() + TimeAmount(interval))
+                        count: count, perSecond: Double(count) / Self.seconds(interval), limit: rate,
+                        reason: .rebalance, delay: delay, by: .now() + TimeAmount(interval))
                 }
                 if isCommanded, !balance.isShedding { step = steps }
             }
             if isCommanded, step >= steps { break }
             try? await Task.sleep(until: until)
         }
-        state.withLock { state in if !Task.isCancelled { state.task = nil } }
+        state.withLock { state in
+            state.figures.isHalted = false
+            if !Task.isCancelled { state.task = nil }
+        }
+    }
+
+    /// One line for each edge.
+    private func note(_ edge: ArrivalWatch.Edge?) {
+        switch edge {
+        case .halted(let sent, let arrived):
+            state.withLock { $0.figures.halts += 1 }
+            logger.warning(
+                "clients don't arrive at the nodes that have fewer; is one kept out of the balancer?",
+                metadata: [LogKey.count: "\(sent)", LogKey.arrived: "\(arrived)"])
+        case .resumed: logger.notice("clients arrive at the nodes that have fewer again")
+        case nil: break
+        }
     }
 
     private static func seconds(_ duration: Duration) -> Double { duration / .seconds(1) }

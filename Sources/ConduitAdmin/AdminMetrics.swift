@@ -15,6 +15,8 @@ enum AdminMetrics {
         page.write(MetricName.draining, readiness.status == "draining" ? 1 : 0)
         let hub = statistics.hub
         page.write(MetricName.shed, label: "reason", hub.shed)
+        page.write(MetricName.rebalanceHalts, statistics.rebalance.halts)
+        page.write(MetricName.rebalanceHalted, statistics.rebalance.isHalted ? 1 : 0)
         page.write(MetricName.clients, hub.clients)
         page.write(MetricName.users, hub.users)
         page.write(MetricName.rooms, hub.rooms)

@@ -118,17 +118,33 @@ package struct AdminStatistics: Sendable {
     package var auth: AuthStatistics?
     package var door: AdminDoor
     package var configuration: AdminSettings?
+    package var rebalance: AdminRebalanceFigures
 
     package init(
         hub: HubStatistics, cluster: ClusterStatistics? = nil, process: ProcessFigures, auth: AuthStatistics? = nil,
-        door: AdminDoor = AdminDoor(), configuration: AdminSettings? = nil
+        door: AdminDoor = AdminDoor(), configuration: AdminSettings? = nil,
+        rebalance: AdminRebalanceFigures = AdminRebalanceFigures()
     ) {
+        self.rebalance = rebalance
         self.configuration = configuration
         self.hub = hub
         self.cluster = cluster
         self.process = process
         self.auth = auth
         self.door = door
+    }
+}
+
+/// How the sharing out of clients goes.
+package struct AdminRebalanceFigures: Sendable {
+    /// How often it was stopped because clients didn't arrive at the nodes that have fewer.
+    package let halts: UInt64
+    /// Whether it is stopped so.
+    package let isHalted: Bool
+
+    package init(halts: UInt64 = 0, isHalted: Bool = false) {
+        self.halts = halts
+        self.isHalted = isHalted
     }
 }
 

@@ -70,6 +70,8 @@ package final class Client {
     var owedAnswers = 0
     /// It was told to go elsewhere, and is closed so when it has its answers.
     var leavesWith: CloseReason?
+    /// Since when its turn to leave waits for answers that it is owed (monotonic, ms).
+    var turnWaitsSince: Int64?
     /// What was read when the first of them began.
     var heldBytes: ByteBuffer?
     /// Bytes of answers that were queued for it, and in which turn of the shard.

@@ -16,17 +16,20 @@ extension Hub {
     ///
     /// - Parameters:
     ///   - count: how many; `Int.max` for all, those who come meanwhile too.
-    ///   - perSecond: how many a second at most, all loops together, unless `deadline` needs more.
+    ///   - perSecond: how many a second at most, all loops together, unless the `deadline` of a drain needs more.
+    ///   - limit: how many in any second at most, with those of other orders; `perSecond` unless it is given.
     ///   - reason: what they are told. A drain takes the place of a rebalance that is under way.
     ///   - delay: the longest time that they are asked to wait.
     ///   - deadline: when all of them must have been told.
     /// - Returns: how many were told, when that is done.
     @discardableResult
     package func shed(
-        count: Int = .max, perSecond: Double, reason: ReconnectReason, delay: TimeAmount = .seconds(1),
-        by deadline: NIODeadline? = nil
+        count: Int = .max, perSecond: Double, limit: Int? = nil, reason: ReconnectReason,
+        delay: TimeAmount = .seconds(1), by deadline: NIODeadline? = nil
     ) async -> Int {
-        let order = ShedOrder(count: count, perSecond: perSecond, reason: reason, delay: delay, deadline: deadline)
+        let order = ShedOrder(
+            count: count, perSecond: perSecond, limit: limit, reason: reason, delay: delay, deadline: deadline,
+            limiter: shedLimiter)
         let counts = await openCounts()
         // A shard without clients may get some before its turn is over.
         let weights = counts.map { max($0, 1) }

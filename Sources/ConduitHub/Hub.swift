@@ -20,6 +20,8 @@ public final class Hub: Sendable {
     private let names = NameCount()
     /// What writes the spans of messages; `nil` where nobody traces.
     package let tracer: MessageTracer?
+    /// Counts whom all shards together send to other nodes.
+    let shedLimiter = ShedLimiter()
 
     private init(
         node: NodeID, configuration: HubConfiguration, shards: [ShardRef], revocations: Revocations,

@@ -14,14 +14,21 @@ package struct ShedOrder: Sendable {
     package var delay: TimeAmount
     /// When all of them must have been told.
     package var deadline: NIODeadline?
+    /// How many may go in any second, all shards together: ``perSecond`` of the whole node unless something else is said.
+    var limit: Int
+    /// What counts them, together with those of the other shards.
+    var limiter: ShedLimiter
     /// How far the pace is from letting the first one go, 0 to 1: shards that share a slow pace take turns.
     var phase = 0.0
 
-    package init(
-        count: Int = .max, perSecond: Double, reason: ReconnectReason, delay: TimeAmount, deadline: NIODeadline? = nil
+    init(
+        count: Int = .max, perSecond: Double, limit: Int? = nil, reason: ReconnectReason, delay: TimeAmount,
+        deadline: NIODeadline? = nil, limiter: ShedLimiter = ShedLimiter()
     ) {
         self.count = count
         self.perSecond = perSecond
+        self.limit = limit ?? max(1, Int(min(perSecond, 1_000_000_000)))
+        self.limiter = limiter
         self.reason = reason
         self.delay = delay
         self.deadline = deadline
@@ -48,8 +55,6 @@ struct Shedding {
     /// Whether those go too who have come within the last minute.
     var takesYoung: Bool
     var told = 0
-    /// Delays are spread by the golden ratio, not by chance: then the returns are as even as the leave-taking.
-    var spread: Double
     let done: EventLoopPromise<Int>
 }
 
@@ -71,10 +76,10 @@ extension Shard {
         let deadline = order.deadline.map { Int64($0.uptimeNanoseconds / 1_000_000) }
         shedding = Shedding(
             order: order,
-            pace: ShedPace(perSecond: order.perSecond, deadline: deadline, now: now, phase: order.phase),
+            pace: ShedPace(perSecond: order.perSecond, deadline: deadline, now: clockNow, phase: order.phase),
             left: order.count,
             cursor: Int.random(in: 0...max(0, clients.slotCount - 1), using: &generator),
-            takesYoung: order.reason == .drain, spread: Double.random(in: 0..<1, using: &generator), done: promise)
+            takesYoung: order.reason == .drain, done: promise)
         shedNumber &+= 1
         shedSome(shedNumber)
         return promise.futureResult
@@ -91,48 +96,86 @@ extension Shard {
         guard number == shedNumber, var current = shedding else { return }
         let left = min(current.left, openCount)
         var isOver = left == 0
-        for _ in 0..<current.pace.take(of: left, now: now) {
-            guard let client = nextToShed(&current) else {
+        let now = clockNow
+        let wanted = current.pace.take(of: left, now: now)
+        let isLate = current.order.reason == .drain && current.pace.isOver(now: now)
+        let raised = Double(current.order.limit) * (current.order.reason == .drain ? current.pace.raise : 1)
+        let delays = current.order.limiter.take(
+            wanted, limit: isLate ? .max : Int(min(raised, 1_000_000_000)),
+            delay: current.order.delay.nanoseconds / 1_000_000, now: now)
+        var told = 0
+        search: while told < delays.count {
+            switch nextToShed(&current, waits: !isLate) {
+            case .client(let client):
+                sendAway(client, current.order.reason, delay: delays[told], hold: isLate ? Self.answerTime : .zero)
+                told += 1
+            case .waiting: break search
+            case .nobody:
                 isOver = true
-                break
+                break search
             }
-            current.spread += 0.618_033_988_749_895
-            current.spread -= current.spread.rounded(.down)
-            let delay = current.spread * Double(current.order.delay.nanoseconds) / 1_000_000
-            sendAway(client, current.order.reason, delay: Int(delay))
-            current.told += 1
-            if current.left != .max { current.left -= 1 }
         }
+        current.pace.giveBack(wanted - told)
+        current.told += told
+        if current.left != .max { current.left -= told }
         shedding = current
+        noteTold(told, of: delays.count, current.order.limiter)
         if isOver || current.left == 0 { return endShedding() }
         eventLoop.assumeIsolated().scheduleTask(in: Self.shedInterval) { self.shedSome(number) }
     }
 
-    /// The next one, going round; `nil` when nobody is left.
-    private func nextToShed(_ current: inout Shedding) -> Client? {
+    /// Monotonic milliseconds of now, not of when the turn began: a turn may be long.
+    private var clockNow: Int64 { Int64(eventLoop.now.uptimeNanoseconds / 1_000_000) }
+
+    /// Notes when those were told, at the latest: behind the writes of this turn.
+    private func noteTold(_ told: Int, of taken: Int, _ limiter: ShedLimiter) {
+        guard taken > 0 else { return }
+        eventLoop.assumeIsolated().execute { limiter.told(told, of: taken, now: self.clockNow) }
+    }
+
+    private enum Next {
+        case client(Client)
+        /// All who are left wait for answers.
+        case waiting
+        case nobody
+    }
+
+    /// The next one, going round. `waits`: who is owed answers has its turn later, so that nothing bunches when they come.
+    private func nextToShed(_ current: inout Shedding, waits: Bool) -> Next {
         let now = now
         while true {
+            var isWaiting = false
             for _ in 0..<clients.slotCount {
                 if current.cursor >= clients.slotCount { current.cursor = 0 }
                 let client = clients.clients[current.cursor]
                 current.cursor += 1
                 guard let client, client.isOpen, client.leavesWith == nil else { continue }
-                if current.takesYoung || now - client.connectedMonotonic >= Self.youth { return client }
+                guard current.takesYoung || now - client.connectedMonotonic >= Self.youth else { continue }
+                if waits, client.owedAnswers > 0 {
+                    let since = client.turnWaitsSince ?? now
+                    client.turnWaitsSince = since
+                    if now - since < Self.answerTime.nanoseconds / 1_000_000 {
+                        isWaiting = true
+                        continue
+                    }
+                }
+                return .client(client)
             }
-            guard !current.takesYoung else { return nil }
+            if isWaiting { return .waiting }
+            guard !current.takesYoung else { return .nobody }
             current.takesYoung = true
         }
     }
 
-    private func sendAway(_ client: Client, _ reason: ReconnectReason, delay: Int) {
+    private func sendAway(_ client: Client, _ reason: ReconnectReason, delay: Int, hold: TimeAmount) {
         if client.identity.knowsAllEvents {
             queue(EventEncoder.reconnect(afterMilliseconds: delay, reason: reason).frame, for: client)
         }
         statistics.shed[reason.rawValue, default: 0] += 1
-        closeWhenAnswered(client, .shutdown, hold: Self.answerTime)
+        closeWhenAnswered(client, .shutdown, hold: hold)
     }
 
-    /// How long the close frame of a client that is sent away waits for the answers that it is owed.
+    /// How long the turn of a client that is sent away, or at the deadline its close frame, waits for answers that it is owed.
     static let answerTime = TimeAmount.seconds(1)
 
     /// Closes a client that goes elsewhere behind the answers to what it has published, so that it knows what became of
@@ -147,7 +190,9 @@ extension Shard {
     func answered(_ client: Client) {
         guard client.owedAnswers > 0 else { return }
         client.owedAnswers -= 1
-        if client.owedAnswers == 0, let reason = client.leavesWith { close(client, reason, isSentAway: true) }
+        guard client.owedAnswers == 0 else { return }
+        client.turnWaitsSince = nil
+        if let reason = client.leavesWith { close(client, reason, isSentAway: true) }
     }
 
     /// Somebody will answer a request of a client.

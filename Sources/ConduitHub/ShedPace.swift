@@ -1,18 +1,22 @@
 /// How many clients may be told to go by now: so many a second, never many at once, and more where a deadline needs it.
 ///
 /// A value: the time is an argument. In no second more are let go than its rate says, plus one, however late it is asked.
+/// What several of them let go together is bounded by a ``ShedLimiter``.
 struct ShedPace {
-    /// The steady rate, and what is let go in any second at most where a late timer makes up for something, both of the rate
-    /// that is promised. What is left is for the grain of the delays: those who come back are to stay below it as well.
+    /// The steady rate, and the one that is taken so as not to come too close to the deadline, both of the rate that is
+    /// promised. What is left is for late timers and for the grain of the delays: those who come back are to stay below
+    /// it as well.
     private static let steady = 0.9
-    private static let most = 0.975
-    /// What is made up for at least, of a second's: more than one turn of the timer.
-    private static let grain = 0.03
+    private static let hurried = 0.97
+    /// What is made up for where a timer was late, of a second's.
+    private static let grain = 0.1
 
     private let perSecond: Double
     private let deadline: Int64?
     private var last: Int64
     private var credit: Double
+    /// By how much the rate must be exceeded for the deadline's sake: 1 where it need not.
+    private(set) var raise = 1.0
 
     /// Times are monotonic milliseconds; `phase` is the part of the first one that may go at once.
     init(perSecond: Double, deadline: Int64?, now: Int64, phase: Double = 0) {
@@ -29,12 +33,21 @@ struct ShedPace {
         var steady = perSecond * Self.steady
         if let deadline {
             guard now < deadline else { return left }
-            steady = max(steady, Double(left) * 1_000 / Double(deadline - now))
+            let needed = Double(left) * 1_000 / Double(deadline - now)
+            // A second early, where the rate allows that: what is left at the deadline goes at once.
+            let early = Double(left) * 1_000 / Double(max(1, deadline - now - 1_000))
+            steady = max(steady, min(perSecond * Self.hurried, early), needed)
+            raise = max(1, needed / perSecond)
         }
-        let most = max(1, steady * Self.grain, perSecond * Self.most - steady)
-        credit = min(credit + steady * elapsed, most)
+        credit = min(credit + steady * elapsed, max(1, steady * Self.grain))
         let count = min(left, Int(credit))
         credit -= Double(count)
         return count
     }
+
+    /// So many of those who might go didn't: they may the next time.
+    mutating func giveBack(_ count: Int) { credit += Double(count) }
+
+    /// Whether nothing holds them back any more.
+    func isOver(now: Int64) -> Bool { deadline.map { now >= $0 } ?? false }
 }

@@ -21,6 +21,8 @@ public enum LogKey {
     public static let host = "host"
     /// How many.
     public static let count = "count"
+    /// How many of them have arrived.
+    public static let arrived = "arrived"
     /// How many were left out.
     public static let skipped = "skipped"
     /// How many lines like this one were not written since the last one that was.

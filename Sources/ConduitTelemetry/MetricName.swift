@@ -111,6 +111,13 @@ public enum MetricName {
     public static let shed = Metric(
         "conduit_shed_total", .counter, "Clients that were sent to other nodes, by reason: drain, rebalance.",
         labels: ["reason"])
+    /// Times that nobody arrived.
+    public static let rebalanceHalts = Metric(
+        "conduit_rebalance_halts_total", .counter,
+        "Times that the node stopped to rebalance because clients did not arrive at the nodes that have fewer.")
+    /// Whether nobody arrives.
+    public static let rebalanceHalted = Metric(
+        "conduit_rebalance_halted", .gauge, "1 while the node does not rebalance for that reason, else 0.")
     /// Whether the node is on its way out.
     public static let draining = Metric("conduit_draining", .gauge, "1 while the node drains, else 0.")
 
@@ -277,8 +284,9 @@ public enum MetricName {
         bytesOut, deflated, deflatedBytes, inflated, inflatedBytes, inflationRefused, pendingBytes,
         largestPendingBytes, stalledClients, slowClosed, dropped, errors, limitsExceeded, revocations,
         revocationsDropped, localDelivery, pingRoundTrip, loopLag, namespaceRooms, namespaceMembers, namespaceMessages,
-        namespaceDeliveries, shed, draining, handshakeDuration, handshakes, connectionsRefused, unfinishedHandshakes,
-        certificateExpiry, certificateReloads, memoryLimit, memoryOver, relayPublished, relayReceived, relayDropped,
+        namespaceDeliveries, shed, rebalanceHalts, rebalanceHalted, draining, handshakeDuration, handshakes,
+        connectionsRefused, unfinishedHandshakes, certificateExpiry, certificateReloads, memoryLimit, memoryOver,
+        relayPublished, relayReceived, relayDropped,
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,
         presenceRepaired, redisRoundTrip, redisLastRoundTrip, eventsDropped, redisReconnects, outboxBytes, clusterNodes,

@@ -56,6 +56,95 @@ import Testing
     }
 }
 
+@Suite struct ShedLimiterTests {
+    /// The most in any second that begins with one of them.
+    private func most(_ times: [Int64]) -> Int {
+        times.map { first in times.count { $0 >= first && $0 < first + 1_000 } }.max() ?? 0
+    }
+
+    @Test func aSecondCountsWhateverItTouches() {
+        var random = SystemRandomNumberGenerator()
+        for _ in 0..<20 {
+            var window = RateWindow(now: 0)
+            var times: [Int64] = []
+            var now: Int64 = 0
+            for _ in 0..<200 {
+                now += Int64.random(in: 0..<200, using: &random)
+                window.advance(to: now, ahead: 3_000)
+                let time = now + Int64.random(in: 0...3_000, using: &random)
+                let before = window.most(around: time)
+                window.add(at: time)
+                times.append(time)
+                let exact =
+                    times.filter { $0 <= time && $0 > time - 1_000 }.map { first in
+                        times.count { $0 >= first && $0 < first + 1_000 }
+                    }.max() ?? 0
+                #expect(before + 1 >= exact)
+                // Seconds are half a percent longer, no more.
+                #expect(before + 1 <= times.count { abs($0 - time) <= 1_010 })
+            }
+            window.advance(to: now + 10_000)
+            #expect(window.most(around: now + 10_000) == 0)
+        }
+    }
+
+    @Test(arguments: [
+        (500, 2, 0), (50, 2, 0), (50, 8, 0), (10, 8, 0), (3, 4, 0), (50, 4, 20), (500, 2, 21),
+    ])
+    func allLoopsTogetherKeepToTheRate(rate: Int, loops: Int, deadlineSeconds: Int) {
+        let limiter = ShedLimiter()
+        var random = SystemRandomNumberGenerator()
+        let seconds = deadlineSeconds == 0 ? 12 : deadlineSeconds
+        // A deadline that needs nearly all of the rate.
+        let clients = rate * seconds * 95 / 100
+        var left = (0..<loops).map { clients * ($0 + 1) / loops - clients * $0 / loops }
+        let deadline = deadlineSeconds == 0 ? nil : Int64(deadlineSeconds) * 1_000
+        var paces = (0..<loops).map {
+            ShedPace(
+                perSecond: Double(rate) / Double(loops), deadline: deadline, now: 0,
+                phase: Double($0) / Double(loops))
+        }
+        var next = [Int64](repeating: 0, count: loops)
+        var turns: [(loop: Int, end: Int64, told: Int)] = []
+        var sent: [Int64] = []
+        var back: [Int64] = []
+        for now in 0..<Int64(seconds) * 1_000 {
+            for turn in turns where turn.end == now { limiter.told(turn.told, of: turn.told, now: now) }
+            turns.removeAll { $0.end == now }
+            for loop in 0..<loops where next[loop] == now {
+                let wanted = paces[loop].take(of: left[loop], now: now)
+                let limit = Int(Double(rate) * paces[loop].raise)
+                let delays = limiter.take(wanted, limit: limit, delay: 1_000, now: now)
+                paces[loop].giveBack(wanted - delays.count)
+                left[loop] -= delays.count
+                // It is written at some time of the turn, which is long now and then.
+                let length = Int64.random(in: 0..<40, using: &random) == 0 ? Int64(60) : 1
+                let written = now + Int64.random(in: 0...length, using: &random)
+                turns.append((loop, now + length, delays.count))
+                sent += delays.map { _ in written }
+                back += delays.map { now + Int64($0) }
+                next[loop] = now + length + 20
+                #expect(paces[loop].raise == 1, "the deadline needs no more")
+            }
+        }
+        #expect(most(sent) <= rate)
+        #expect(most(back) <= rate)
+        #expect(sent.count >= rate * seconds * 85 / 100 - loops, "it isn't slow either")
+    }
+
+    @Test func anotherOrderCountsTooAndTheDeadlineEndsIt() {
+        let limiter = ShedLimiter()
+        #expect(limiter.take(20, limit: 10, delay: 0, now: 5_000).count == 10)
+        #expect(limiter.take(1, limit: 10, delay: 0, now: 5_010).isEmpty, "they are being told")
+        limiter.told(8, of: 10, now: 5_020)
+        #expect(limiter.take(20, limit: 10, delay: 5_000, now: 5_030).count == 2, "two were gone")
+        limiter.told(2, of: 2, now: 5_030)
+        #expect(limiter.take(20, limit: 10, delay: 5_000, now: 6_015).isEmpty)
+        #expect(limiter.take(20, limit: 10, delay: 5_000, now: 6_026).count == 8)
+        #expect(limiter.take(300, limit: .max, delay: 1_000, now: 6_030).count == 300)
+    }
+}
+
 @Suite struct SheddingTests {
     private func order(
         _ count: Int = .max, _ rate: Double = 1_000_000, _ reason: ReconnectReason = .drain
@@ -111,6 +200,33 @@ import Testing
         #expect(away == 10)
         #expect(!harness.roomEvents.contains { $0.hasPrefix("left") })
         #expect(harness.roomEvents.contains { $0.hasPrefix("broadcast") })
+    }
+
+    @Test func shardsTogetherKeepToTheRateAndDelaysToo() throws {
+        let harness = try ShardHarness(shards: 4)
+        let clients = try (0..<60).map { try harness.connect(shard: $0 % 4, subprotocol: "conduit.v1.json") }
+        let whole = order(.max, 10)
+        let done = harness.shards.enumerated().map { index, shard in
+            shard.shed(whole.share(15, of: 60, count: .max, phase: Double(index) / 4))
+        }
+        var sent: [Int: Int] = [:]
+        var back: [Int] = []
+        for round in 0..<500 where sent.count < clients.count {
+            pass(harness, .milliseconds(20))
+            for index in clients.indices where sent[index] == nil {
+                let frames = try clients[index].frames()
+                guard case .close(3001, _)? = frames.last, case .text(let text)? = frames.dropLast().last else { continue }
+                sent[index] = round * 20
+                let delay = String(buffer: text).split(separator: "\"after_ms\":")[1].prefix { $0.isNumber }
+                back.append(round * 20 + (try #require(Int(delay))))
+            }
+        }
+        #expect(sent.count == 60)
+        for times in [Array(sent.values), back] {
+            for first in times { #expect(times.count { $0 >= first && $0 < first + 1_000 } <= 10) }
+        }
+        pass(harness, .milliseconds(20))
+        #expect(done.map { result(of: $0) } == [15, 15, 15, 15])
     }
 
     @Test func youngClientsStayWhileThereAreOthers() throws {

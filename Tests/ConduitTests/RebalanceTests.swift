@@ -1,9 +1,11 @@
-import Conduit
 import ConduitCluster
+import ConduitCore
 import ConduitTesting
 import NIOConcurrencyHelpers
 import NIOCore
 import Testing
+
+@testable import Conduit
 
 /// A client that goes where its node sends it: to the one that has the fewest.
 private final class Wanderer: Sendable {
@@ -26,6 +28,84 @@ private final class Wanderer: Sendable {
     }
 
     deinit { task.withLockedValue { $0?.cancel() } }
+}
+
+@Suite struct ArrivalWatchTests {
+    private let one: NodeID
+    private let two: NodeID
+
+    init() throws {
+        one = try #require(NodeID("one"))
+        two = try #require(NodeID("two"))
+    }
+
+    /// Steps with so many to send away each, of whom `arriving` arrive at the other node two steps later.
+    private func run(
+        _ watch: inout ArrivalWatch, _ count: inout Int, steps: Int, perStep: Int, arriving: Bool
+    ) -> (sent: [Int], edges: [ArrivalWatch.Edge]) {
+        var sent: [Int] = []
+        var edges: [ArrivalWatch.Edge] = []
+        for step in 0..<steps {
+            if arriving, step >= 2 { count += sent[step - 2] }
+            if let edge = watch.look(others: [two: count], mean: 500) { edges.append(edge) }
+            let number = min(perStep, watch.allowance)
+            watch.sent(number)
+            sent.append(number)
+        }
+        return (sent, edges)
+    }
+
+    @Test func whereTheyArriveNothingIsHeldBack() {
+        var watch = ArrivalWatch()
+        var count = 0
+        let (sent, edges) = run(&watch, &count, steps: 60, perStep: 8, arriving: true)
+        #expect(sent.allSatisfy { $0 == 8 } && edges.isEmpty && !watch.isHalted)
+    }
+
+    @Test func whereTheyDontPausesDoubleUpToAnHour() {
+        var watch = ArrivalWatch()
+        var count = 0
+        let (sent, edges) = run(&watch, &count, steps: 5_000, perStep: 8, arriving: false)
+        #expect(edges == [.halted(sent: 8, arrived: 0)], "one line")
+        #expect(sent.prefix(3) == [8, 8, 0], "two steps, and it is known")
+        let probes = sent.indices.filter { $0 >= 2 && sent[$0] > 0 }
+        #expect(probes.allSatisfy { sent[$0] == ArrivalWatch.probe })
+        let pauses = zip(probes, probes.dropFirst()).map { $1 - $0 - 2 }
+        #expect(pauses.prefix(4) == [12, 24, 48, 96] && pauses.max() == ArrivalWatch.longestPause)
+        #expect(pauses.last == ArrivalWatch.longestPause)
+    }
+
+    @Test func whoArrivesAgainEndsIt() {
+        var watch = ArrivalWatch()
+        var count = 0
+        _ = run(&watch, &count, steps: 10, perStep: 8, arriving: false)
+        #expect(watch.isHalted)
+        let (sent, edges) = run(&watch, &count, steps: 30, perStep: 8, arriving: true)
+        #expect(edges == [.resumed] && !watch.isHalted && sent.last == 8)
+        _ = run(&watch, &count, steps: 10, perStep: 8, arriving: false)
+        #expect(watch.isHalted)
+        // Others come there by themselves: the balancer is mended.
+        count += 4
+        #expect(watch.look(others: [two: count], mean: 500) == .resumed)
+    }
+
+    @Test func aCommandEndsThePause() {
+        var watch = ArrivalWatch()
+        var count = 0
+        _ = run(&watch, &count, steps: 5, perStep: 8, arriving: false)
+        #expect(watch.allowance == 0)
+        watch.tryNow()
+        #expect(watch.allowance == ArrivalWatch.probe && watch.isHalted)
+    }
+
+    @Test func whatOthersHaveIsForgottenWhenTheyGo() {
+        var watch = ArrivalWatch()
+        for others in [[one: 10, two: 10], [one: 10], [one: 10, two: 0], [two: 0], [one: 10]] {
+            #expect(watch.look(others: others, mean: 500) == nil)
+            watch.sent(100)
+        }
+        #expect(!watch.isHalted)
+    }
 }
 
 @Suite(.timeLimit(.minutes(3))) struct RebalanceTests {
@@ -71,6 +151,53 @@ private final class Wanderer: Sendable {
         #expect(await two.hub.statistics().shed["rebalance"] == 0)
         let reasons = wanderers.flatMap { $0.reasons.withLockedValue { $0 } }
         #expect(reasons.allSatisfy { $0 == "rebalance" } && (14...16).contains(reasons.count))
+        for node in [one, two] { await node.node.shutdown() }
+    }
+
+    /// The balancer sends nobody to a node that says that it takes clients: its check fails there, or its weight is 0.
+    @Test func whoDoesNotArriveIsNotSentForEver() async throws {
+        let redis = try await RedisServer.start()
+        let one = try await start("one", redis, .auto)
+        let two = try await start("two", redis, .auto)
+        let target = NIOLockedValueBox(one)
+        var wanderers: [Wanderer] = []
+        for _ in 0..<30 {
+            let socket = try await one.connect(subprotocols: ["conduit.v1.json"])
+            wanderers.append(
+                Wanderer(socket) {
+                    try await target.withLockedValue { $0 }.connect(subprotocols: ["conduit.v1.json"])
+                })
+        }
+        func figures() async throws -> (halts: Int, isHalted: Bool, shed: Int) {
+            let socket = try await TestSocket.connect(port: try #require(one.node.adminPort))
+            try await socket.send("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            let page = try #require(TestHTTPResponse(try await socket.waitForClose())).body
+            func value(_ name: String) -> Int? {
+                page.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+                    .flatMap { Int($0.dropFirst(name.count + 1)) }
+            }
+            return (
+                try #require(value("conduit_rebalance_halts_total")),
+                try #require(value("conduit_rebalance_halted")) == 1,
+                try #require(value(#"conduit_shed_total{reason="rebalance"}"#))
+            )
+        }
+        try await eventually("it stops", within: .seconds(60)) { try await figures().isHalted }
+        let first = try await figures()
+        // Three steps at most, of a quarter of its clients each here: two heartbeats and a delay are waited for.
+        #expect(first.halts == 1 && first.shed <= 30)
+        try await eventually("some are sent to try", within: .seconds(60)) { try await figures().shed > first.shed }
+        let second = try await figures()
+        #expect(second.halts == 1 && second.isHalted && second.shed <= first.shed + ArrivalWatch.probe)
+        try await eventually("everybody is back") { await counts([one, two]) == [30, 0] }
+        target.withLockedValue { $0 = two }
+        try await eventually("both have about the same", within: .seconds(60)) {
+            let counts = await counts([one, two])
+            return counts.reduce(0, +) == 30 && counts.allSatisfy { (14...16).contains($0) }
+        }
+        try await eventually("it goes on") { try await !figures().isHalted }
+        #expect(try await figures().halts == 1)
+        withExtendedLifetime(wanderers) {}
         for node in [one, two] { await node.node.shutdown() }
     }
 

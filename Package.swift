@@ -153,7 +153,8 @@ let package = Package(
             name: "ConduitWireTests", dependencies: ["ConduitWire", "ConduitCore", "ConduitTesting", nio],
             swiftSettings: strict),
         .testTarget(
-            name: "ConduitTelemetryTests", dependencies: ["ConduitTelemetry", logging], swiftSettings: strict),
+            name: "ConduitTelemetryTests", dependencies: ["ConduitTelemetry", "ConduitTesting", logging],
+            swiftSettings: strict),
         .testTarget(
             name: "ConduitRedisTests",
             dependencies: ["ConduitRedis", "ConduitTesting", nio, posix, embedded, concurrency, ssl, logging],

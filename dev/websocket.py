@@ -19,7 +19,7 @@ class Closed(Exception):
 
 
 class WebSocket:
-    def __init__(self, url, protocols=(), headers=(), timeout=10, source=None, connect=socket.create_connection):
+    def __init__(self, url, protocols=(), headers=(), timeout=60, source=None, connect=socket.create_connection):
         parts = urlsplit(url)
         self.socket = connect((parts.hostname, parts.port or 80), timeout, (source, 0) if source else None)
         self.buffer, self.timeout, self.serial, self.skipped = b"", timeout, 0, []

@@ -3,8 +3,6 @@
 /// Counts in millionths of a unit, so that any rate works with a clock of milliseconds and nothing is lost to rounding.
 public struct TokenBucket: Hashable, Sendable {
     private static let scale: Int64 = 1_000_000
-    /// A clock that stood still, or a client that was away, fills a bucket; more than this long adds nothing.
-    private static let longestMilliseconds: Int64 = 3_600_000
     private static let mostUnits = 1_000_000_000_000
 
     private let perMillisecond: Int64
@@ -55,10 +53,12 @@ public struct TokenBucket: Hashable, Sendable {
     }
 
     private mutating func refill(_ now: Int64) {
-        let passed = min(max(0, now - updated), Self.longestMilliseconds)
-        updated = max(updated, now)
+        // Whatever is too much for a number is more than any bucket holds or owes.
+        let (passed, isLong) = now.subtractingReportingOverflow(updated)
+        guard isLong ? now > updated : passed > 0 else { return }
+        updated = now
         let (added, overflow) = passed.multipliedReportingOverflow(by: perMillisecond)
-        let (sum, overflowed) = tokens.addingReportingOverflow(overflow ? Int64.max : added)
-        tokens = overflow || overflowed ? capacity : min(sum, capacity)
+        let (sum, overflowed) = tokens.addingReportingOverflow(added)
+        tokens = isLong || overflow || overflowed ? capacity : min(sum, capacity)
     }
 }

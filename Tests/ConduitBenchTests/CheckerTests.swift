@@ -4,7 +4,7 @@ import Testing
 @testable import ConduitBench
 
 /// What a server does wrong is found out, to the message.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct CheckerTests {
     static let members: UInt64 = 4
 

@@ -7,7 +7,7 @@ import Testing
 @testable import ConduitBench
 
 /// Every kind of load against real nodes on real sockets: all comes, once, in order, and is counted.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(5)))
 struct ModeTests {
     private func withNode(
         authenticate: AuthenticationHandler? = nil, _ body: (ConduitNode) async throws -> Void

@@ -6,7 +6,7 @@ import ConduitTesting
 import NIOCore
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct AwaitedRoomTests {
+@Suite(.timeLimit(.minutes(5))) struct AwaitedRoomTests {
     private func isLive(_ node: TestNode, _ room: RoomName, shard: Int = 0) -> Bool {
         node.sink.received.contains { $0.shard == shard && $0.kind == .live(room) }
     }
@@ -53,7 +53,7 @@ import Testing
         redis.pause()
         let before = try room("before")
         try a.join(before, "x")
-        try await eventually(within: .seconds(5)) { isLive(a, before) }
+        try await eventually { isLive(a, before) }
         try await eventually { a.bridge.status != .connected }
         #expect(!a.bridge.confirmsRooms)
         let after = try room("after")

@@ -5,7 +5,7 @@ import ConduitTesting
 import Testing
 
 /// The stream `p:events`: what clients cause in it is wished for, and bounded.
-@Suite(.timeLimit(.minutes(2))) struct EventTests {
+@Suite(.timeLimit(.minutes(5))) struct EventTests {
     private func count(_ event: String, _ redis: RedisServer) async throws -> Int {
         try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").components(of: event)
     }

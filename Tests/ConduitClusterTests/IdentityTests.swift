@@ -10,7 +10,7 @@ import Testing
 @testable import ConduitCluster
 
 /// One process a node id.
-@Suite(.timeLimit(.minutes(2))) struct IdentityTests {
+@Suite(.timeLimit(.minutes(5))) struct IdentityTests {
     private final class Conflicts: Sendable {
         private let found = Mutex<[NodeIDConflict]>([])
         var all: [NodeIDConflict] { found.withLock { $0 } }
@@ -55,14 +55,16 @@ import Testing
         try await first.connected()
         try await eventually { try await redis.redisCLI("EXISTS", "conduit:holder:a") == "1" }
         await first.bridge.abandon()
+        // What is left of its lease at least.
         let crashed = ContinuousClock.now
+        let left = try #require(Int(try await redis.redisCLI("PTTL", "conduit:holder:a")))
         let second = try Self.node("a", redis, host: "h")
         let conflicts = Conflicts(second)
         try await second.connected()
-        #expect(ContinuousClock.now - crashed > .milliseconds(900), "its lease of a second and a half is over")
+        #expect(ContinuousClock.now - crashed >= .milliseconds(left - 1), "its lease is over")
         #expect(conflicts.all.isEmpty)
         // Who leaves in order needn't be waited for.
-        await second.bridge.drain(within: .seconds(5))
+        await second.bridge.drain(within: .seconds(60))
         #expect(try await redis.redisCLI("EXISTS", "conduit:holder:a") == "0")
         let third = try Self.node("a", redis, host: "h")
         try await third.connected()

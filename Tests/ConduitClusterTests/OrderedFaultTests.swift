@@ -10,7 +10,7 @@ import Synchronization
 import Testing
 
 extension UnderTraffic {
-    @Suite(.timeLimit(.minutes(3)), .serialized) struct OrderedFaultTests {
+    @Suite(.timeLimit(.minutes(5)), .serialized) struct OrderedFaultTests {
         enum Fault: String, CaseIterable, CustomTestStringConvertible {
             case subscriptionsKilled, oneSubscriptionKilled, commandsKilled, everythingKilled, scriptsFlushed,
                 redisPaused

@@ -3,7 +3,7 @@ import ConduitCore
 import ConduitTesting
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct PresenceGraceClusterTests {
+@Suite(.timeLimit(.minutes(5))) struct PresenceGraceClusterTests {
     @Test func aBrokenConnectionKeepsItsPlaceForAWhile() async throws {
         let redis = try await RedisServer.start()
         let configuration = try PresenceModesTests.configuration(redis)

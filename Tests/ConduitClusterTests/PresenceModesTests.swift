@@ -5,7 +5,7 @@ import ConduitTesting
 import ConduitWire
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct PresenceModesTests {
+@Suite(.timeLimit(.minutes(5))) struct PresenceModesTests {
     /// Rooms of `live:` count, of `dark:` know nothing, of `small:` count above 20, of `grace:` wait.
     static func configuration(_ redis: RedisServer?) throws -> ClusterConfiguration {
         var configuration = try TestNode.configuration(redis)

@@ -9,7 +9,7 @@ import NIOPosix
 import Testing
 
 /// Mistakes are planted in Redis and in the nodes' memory; rosters are right again soon, everywhere.
-@Suite(.timeLimit(.minutes(2))) struct PresenceRepairTests {
+@Suite(.timeLimit(.minutes(5))) struct PresenceRepairTests {
     private let hash = "conduit:members:{lobby}"
 
     /// Two nodes with two members each in `lobby`, and the roster that is right.

@@ -62,7 +62,7 @@ extension UnderTraffic {
             // A node that dies is cleaned up after, one that leaves cleans up itself.
             await b.bridge.abandon()
             try await a.waitForRoster(room("room-0"), ["a.x"])
-            await a.bridge.drain(within: .seconds(5))
+            await a.bridge.drain(within: .seconds(60))
             var left: [String] = []
             for node in redis.masters {
                 left += try await node.server.redisCLI("KEYS", "*").split(separator: "\n").map(String.init)

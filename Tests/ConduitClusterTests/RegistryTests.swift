@@ -7,7 +7,7 @@ import ConduitWire
 import NIOCore
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct RegistryTests {
+@Suite(.timeLimit(.minutes(5))) struct RegistryTests {
     static let fields = [
         "version", "host", "address", "started_at", "state", "clients", "users", "rooms", "subscriptions",
         "presence_members", "messages_in", "deliveries", "bytes_out", "dropped", "slow_closed", "local_p50_us",

@@ -13,7 +13,7 @@ import Testing
 extension UnderTraffic {
     /// Faults of Redis and of nodes while every node publishes: fast rooms lose nothing, get nothing twice and keep each
     /// sender's order, as long as what was missed is remembered where it came from.
-    @Suite(.timeLimit(.minutes(3)), .serialized) struct RepairTests {
+    @Suite(.timeLimit(.minutes(5)), .serialized) struct RepairTests {
         enum Fault: String, CaseIterable, CustomTestStringConvertible {
             case allSubscriptionsKilled, oneSubscriptionKilled, commandsKilled, everythingKilled, redisPaused,
                 redisRestarted

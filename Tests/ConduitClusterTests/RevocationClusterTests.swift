@@ -9,7 +9,7 @@ import Testing
 @testable import ConduitCluster
 
 /// Revocations in Redis: how they are read, kept and forgotten.
-@Suite(.timeLimit(.minutes(2))) struct RevocationClusterTests {
+@Suite(.timeLimit(.minutes(5))) struct RevocationClusterTests {
     private let key = "conduit:revoked"
 
     private func revocation(_ user: String, for milliseconds: Int64 = 3_600_000) throws -> Revocation {

@@ -65,7 +65,7 @@ final class RoomTraffic: Sendable {
     var next: Int { number.load(ordering: .relaxed) }
 
     /// Waits until everybody has everybody's message of this number or a later one, in every room.
-    func reaches(_ number: Int, within limit: Duration = .seconds(40)) async throws {
+    func reaches(_ number: Int, within limit: Duration = .seconds(60)) async throws {
         try await eventually("message \(number) is everywhere", within: limit, poll: .milliseconds(50)) {
             self.lines.allSatisfy { ($0.last ?? -1) >= number }
         }

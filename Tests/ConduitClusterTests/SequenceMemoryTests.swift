@@ -6,7 +6,7 @@ import NIOCore
 import Testing
 
 /// What has been delivered once is known for good, whatever happens to the one who sent it.
-@Suite(.timeLimit(.minutes(2))) struct SequenceMemoryTests {
+@Suite(.timeLimit(.minutes(5))) struct SequenceMemoryTests {
     private static let channel = "conduit:room:{lobby}"
 
     private func publish(_ redis: RedisServer, _ number: UInt64) async throws {

@@ -233,8 +233,8 @@ final class TestNode: Sendable {
     }
 
     /// Waits until this node's roster of a room names exactly these clients.
-    func waitForRoster(_ room: RoomName, _ clients: Set<String>, within limit: Duration = .seconds(10)) async throws {
-        try await eventually("\(id) sees \(clients) in \(room)", within: limit) {
+    func waitForRoster(_ room: RoomName, _ clients: Set<String>) async throws {
+        try await eventually("\(id) sees \(clients) in \(room)") {
             try await Set(self.clients(in: self.roster(room))) == clients
         }
     }

@@ -124,7 +124,7 @@ final class Traffic: Sendable {
     }
 
     /// Waits until everything has arrived, as far as it will, and says what is not as it should be.
-    func faults(within limit: Duration = .seconds(30)) async -> [String: Verdict] {
+    func faults(within limit: Duration = .seconds(60)) async -> [String: Verdict] {
         try? await eventually(within: limit) { self.verdicts().values.allSatisfy { $0.lost == 0 } }
         return verdicts().filter { !$0.value.isPerfect }
     }

@@ -218,7 +218,7 @@ import Testing
             let socket = try await TestSocket.connect(port: port)
             try await socket.send(ByteBuffer(bytes: [0x16, 0x03, 0x01, 0x02, 0x00, 0x01]))
             #expect(try await socket.waitForClose().isEmpty)
-            #expect(gateway.statistics.results == ["timeout": 1])
+            try await eventually { gateway.statistics.results == ["timeout": 1] }
             try await eventually { gateway.statistics.open == 0 }
             await socket.close()
         }

@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// Who may connect and how: passwords, ACL users, unix sockets, TLS.
-@Suite(.timeLimit(.minutes(2))) struct RedisAccessTests {
+@Suite(.timeLimit(.minutes(5))) struct RedisAccessTests {
     @Test func theRightPasswordIsTaken() async throws {
         let server = try await RedisServer.start(.init(password: "p w\r\n\"ä"))
         try await LinkProbe.withReady(RedisConfiguration(server)) { probe async throws in

@@ -6,7 +6,7 @@ import NIOCore
 import Testing
 
 /// Commands against a real server.
-@Suite(.timeLimit(.minutes(2))) struct RedisLinkTests {
+@Suite(.timeLimit(.minutes(5))) struct RedisLinkTests {
     @Test func everyTypeOfAnswerArrives() async throws {
         let server = try await RedisServer.start()
         try await LinkProbe.withReady(RedisConfiguration(server)) { probe async throws in

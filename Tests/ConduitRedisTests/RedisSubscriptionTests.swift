@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 /// Publish and subscribe against a real server.
-@Suite(.timeLimit(.minutes(2))) struct RedisSubscriptionTests {
+@Suite(.timeLimit(.minutes(5))) struct RedisSubscriptionTests {
     @Test func aThousandChannelsWithBinaryPayloads() async throws {
         let server = try await RedisServer.start()
         let channels = (0..<1000).map { "conduit:room:{r\($0)}" }

@@ -99,13 +99,18 @@ package final class RedisServer: Sendable {
     }
 
     /// A port of the loopback interface that was free a moment ago.
+    ///
+    /// Below those that the kernel takes for outgoing connections, of which tests have hundreds: a server that stops can
+    /// have it again, and where nobody listens nobody answers.
     package static func freePort() async throws -> Int {
-        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .bind(host: "127.0.0.1", port: 0).get()
-        let port = channel.localAddress?.port
-        try await channel.close().get()
-        guard let port else { throw Failure(description: "no free port") }
-        return port
+        for _ in 0..<200 {
+            let port = Int.random(in: 10_000..<20_000)
+            let listener = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            guard let channel = try? await listener.bind(host: "127.0.0.1", port: port).get() else { continue }
+            try await channel.close().get()
+            return port
+        }
+        throw Failure(description: "no free port")
     }
 
     /// SIGTERM; returns when the process is gone.

@@ -97,7 +97,7 @@ package final class SpawnedProcess: Sendable {
     }
 
     /// Waits for the end, at most `limit`.
-    package func wait(within limit: Duration = .seconds(10)) async throws -> Int32 {
+    package func wait(within limit: Duration = .seconds(60)) async throws -> Int32 {
         try await eventually("process \(pid) ends", within: limit) { !self.isRunning }
         return exitStatus ?? -1
     }

@@ -29,7 +29,7 @@ package final class TestTerminal: Sendable {
         let outcome = try await ChildProcess.run([
             "env", "TERM=xterm-256color", "LC_ALL=C.UTF-8", "tmux", "-L", terminal.name, "-f", "/dev/null",
             "new-session", "-d",
-            "-x", "\(columns)", "-y", "\(rows)", "timeout --foreground 180 sh -c '\(script)'",
+            "-x", "\(columns)", "-y", "\(rows)", "timeout --foreground 600 sh -c '\(script)'",
         ])
         guard outcome.status == 0 else { throw SpawnedProcess.Failure(description: "tmux: \(outcome.output)") }
         return terminal

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 /// `conduit bench` as a process: usage, exit codes, what it prints.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct BenchCommandTests {
     private func run(_ arguments: String, environment: [String: String] = [:]) async throws -> ChildProcess.Outcome {
         let words = ["bench"] + arguments.split(separator: " ").map(String.init)

@@ -83,21 +83,29 @@ import Testing
             }
         }
         try put(first)
-        let port = try await RedisServer.freePort()
-        let adminPort = try await RedisServer.freePort()
-        let node = try SpawnedProcess(
-            [
-                NodeProcess.binary, "serve", "--port", "\(port)", "--admin-port", "\(adminPort)",
-                "--set", "http.tls-certificate=\(folder.path("crt"))", "--set", "http.tls-key=\(folder.path("key"))",
-                "--set", "http.tls-reload-interval=0",
-            ],
-            environment: ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("CONDUIT_") })
+        var port = try await RedisServer.freePort()
+        func start() throws -> SpawnedProcess {
+            try SpawnedProcess(
+                [
+                    NodeProcess.binary, "serve", "--port", "\(port)", "--admin-port", "0",
+                    "--set", "http.tls-certificate=\(folder.path("crt"))", "--set",
+                    "http.tls-key=\(folder.path("key"))",
+                    "--set", "http.tls-reload-interval=0",
+                ],
+                environment: ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("CONDUIT_") })
+        }
+        var node = try start()
         defer { node.signal(SIGKILL) }
         func connect(_ certificates: TestCertificates) async -> TestWebSocket? {
             try? await TestWebSocket.connect(port: port, authority: certificates.caFile)
         }
         var connected: TestWebSocket?
         try await eventually("the node serves") {
+            if node.exitStatus == 69 {
+                // Somebody took the port since it was found free.
+                port = try await RedisServer.freePort()
+                node = try start()
+            }
             try #require(node.isRunning)
             connected = await connect(first)
             return connected != nil

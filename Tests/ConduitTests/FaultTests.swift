@@ -4,7 +4,7 @@ import NIOCore
 import Testing
 
 /// Real nodes and a real Redis, ended, stopped and cut off while messages flow.
-@Suite(.serialized, .timeLimit(.minutes(4)))
+@Suite(.serialized, .timeLimit(.minutes(5)))
 struct FaultTests {
     /// How long Redis is away; `FAULT_OUTAGE_SECONDS` makes it longer.
     private static var outage: Duration {
@@ -99,7 +99,7 @@ struct FaultTests {
         doomed.signal(SIGKILL)
         let due = Set(lostIDs.map { TrafficListener.Leaving(client: $0, reason: "node_lost") })
         for client in [onFirst, onSecond] {
-            try await eventually("its members are reported as lost", within: .seconds(10)) {
+            try await eventually("its members are reported as lost") {
                 Set(client.left) == due && client.rosterCount == 3
             }
         }
@@ -175,7 +175,7 @@ struct FaultTests {
 
         // Degraded, and said so, with 200.
         for node in [first, second] {
-            try await eventually("\(node.id) is degraded", within: .seconds(15)) { try await node.isDegraded() }
+            try await eventually("\(node.id) is degraded") { try await node.isDegraded() }
         }
         let noticed = clock.now - began
         // Life goes on: one comes, one goes.
@@ -183,7 +183,7 @@ struct FaultTests {
         await leaver.socket.drop()
         var before = (onFirst[1].numbers(from: 0).count, onSecond[1].numbers(from: 1).count)
         while clock.now - began < outage {
-            try await eventually("local messages arrive while Redis is away", within: .seconds(5)) {
+            try await eventually("local messages arrive while Redis is away") {
                 onFirst[1].numbers(from: 0).count > before.0 && onSecond[1].numbers(from: 1).count > before.1
             }
             before = (onFirst[1].numbers(from: 0).count, onSecond[1].numbers(from: 1).count)
@@ -196,14 +196,14 @@ struct FaultTests {
         let back = clock.now
         try await end(redis)
         for node in [first, second] {
-            try await eventually("\(node.id) is ready again", within: .seconds(20)) {
+            try await eventually("\(node.id) is ready again") {
                 try await !node.isDegraded()
             }
         }
         let ready = clock.now - back
         // What is sent from now on crosses.
         let sent = (onFirst[1].numbers(from: 0).last ?? 0, onSecond[1].numbers(from: 1).last ?? 0)
-        try await eventually("relaying comes back by itself", within: .seconds(20)) {
+        try await eventually("relaying comes back by itself") {
             onSecond[1].numbers(from: 0).last ?? 0 > sent.0 && onFirst[1].numbers(from: 1).last ?? 0 > sent.1
         }
         let relayed = clock.now - back
@@ -212,11 +212,11 @@ struct FaultTests {
         var truth: Set<String> = []
         for client in onFirst + onSecond + [comer] { truth.insert(try await client.clientID()) }
         for client in [onFirst[0], onSecond[0]] {
-            try await eventually("the roster is the truth", within: .seconds(20)) {
+            try await eventually("the roster is the truth") {
                 try await client.roster(room) == truth
             }
         }
-        try await eventually("Redis holds the truth", within: .seconds(20)) {
+        try await eventually("Redis holds the truth") {
             try await self.membersInRedis(room, redis) == truth
         }
 
@@ -297,23 +297,25 @@ struct FaultTests {
             return Int(figure ?? "") ?? 0
         }
         let clock = ContinuousClock()
+        let began = clock.now
         let before = try await refusals()
         let a = try await TrafficListener.connect(to: node, room: "hall")
         let b = try await TrafficListener.connect(to: node, room: "hall")
         let traffic = Traffic(from: [a], to: "hall")
-        // The window in which attempts are counted.
+        // The window in which attempts are counted; a busy machine may make it a longer one.
         try await clock.sleep(for: .seconds(4))
         let attempts = try await refusals() - before
-        #expect(attempts <= 3, "\(attempts) attempts in 4 s")
+        let seconds = (clock.now - began) / .seconds(1)
+        #expect(Double(attempts) <= seconds - 1, "\(attempts) attempts in \(seconds) s")
         let totals = await traffic.stop()
         try await drained([b], sender: 0, total: totals[0])
         #expect(b.numbers(from: 0) == Array(0..<totals[0]))
         // It still tries: the right password is found without a restart.
         try await redis.redisCLI("CONFIG", "SET", "requirepass", "wrong")
-        try await eventually("it is ready when the password fits", within: .seconds(30)) {
+        try await eventually("it is ready when the password fits") {
             try await !node.isDegraded()
         }
-        print("wrong password: \(attempts) attempts in 4 s")
+        print("wrong password: \(attempts) attempts in \(seconds) s")
     }
 
     // MARK: A node is told to stop
@@ -321,7 +323,8 @@ struct FaultTests {
     @Test func terminatedNodeSaysGoodbyeAndLeavesNothingBehind() async throws {
         let redis = try await RedisServer.start()
         let stays = try await NodeProcess.start("stays", redis: redis.url)
-        let goes = try await NodeProcess.start("goes", redis: redis.url)
+        // Its members leave at once, not when its lease runs out.
+        let goes = try await NodeProcess.start("goes", redis: redis.url, ["CONDUIT_CLUSTER_LEASE": "10m"])
         let room = "hall"
         let watcher = try await TrafficListener.connect(to: stays, room: room, presence: true)
         let clients = [
@@ -343,8 +346,6 @@ struct FaultTests {
         print("SIGTERM: ended after \(clock.now - began)")
         let due = Set(ids.map { TrafficListener.Leaving(client: $0, reason: "disconnected") })
         try await eventually("its members leave") { Set(watcher.left) == due && watcher.rosterCount == 1 }
-        // At once, not when a lease runs out.
-        #expect(clock.now - began < .seconds(8))
         #expect(try await redis.redisCLI("EXISTS", "conduit:node:goes") == "0")
         #expect(try await redis.redisCLI("ZSCORE", "conduit:nodes", "goes") == "")
         #expect(try await redis.redisCLI("EXISTS", "conduit:node:goes:rooms") == "0")
@@ -354,17 +355,14 @@ struct FaultTests {
     }
 
     @Test func secondSignalStopsAtOnce() async throws {
-        let node = try await NodeProcess.start("alone")
         // Clients who never answer the close frame: a patient node waits for them.
+        let node = try await NodeProcess.start("alone", ["CONDUIT_SHUTDOWN_TIMEOUT": "10m"])
         let clients = [
             try await TestWebSocket.connect(port: node.port), try await TestWebSocket.connect(port: node.port),
         ]
         node.signal(SIGTERM)
         for client in clients { #expect(try await client.waitForCloseCode() == 3001) }
-        let clock = ContinuousClock()
-        let began = clock.now
         node.signal(SIGTERM)
-        _ = try await node.exitCode(within: .seconds(5))
-        #expect(clock.now - began < .seconds(1))
+        _ = try await node.exitCode()
     }
 }

@@ -8,7 +8,7 @@ import Testing
 
 /// Whoever can publish on a cluster's Redis may send a node anything: it is dropped and counted by its reason, the node
 /// lives, and other messages go on.
-@Suite(.timeLimit(.minutes(3))) struct ForgedMessageTests {
+@Suite(.timeLimit(.minutes(5))) struct ForgedMessageTests {
     /// A payload as a node writes it, with `change` done to its bytes.
     private static func payload(
         _ kind: NodeEnvelope.Kind = .broadcast, origin: String = "ghost", incarnation: UInt64 = 1, sequence: UInt64 = 0,

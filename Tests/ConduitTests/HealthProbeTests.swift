@@ -30,7 +30,7 @@ import Testing
     ])
     func theStatusIsTakenFromTheFirstLine(answer: String, status: Int) async throws {
         try await withServer(answering: answer, closes: false) { probe in
-            let seen = try await probe.status(within: .seconds(10))
+            let seen = try await probe.status(within: .seconds(60))
             #expect(seen == status)
         }
     }
@@ -38,13 +38,13 @@ import Testing
     @Test(arguments: ["SSH-2.0-OpenSSH\r\n", "HTTP/1.1 two hundred\r\n", String(repeating: "x", count: 2000)])
     func otherAnswersAreAnError(answer: String) async throws {
         try await withServer(answering: answer, closes: false) { probe in
-            await #expect(throws: HealthProbeError.notHTTP) { try await probe.status(within: .seconds(10)) }
+            await #expect(throws: HealthProbeError.notHTTP) { try await probe.status(within: .seconds(60)) }
         }
     }
 
     @Test func aServerThatHangsUpIsAnError() async throws {
         try await withServer(answering: "", closes: true) { probe in
-            await #expect(throws: HealthProbeError.closed) { try await probe.status(within: .seconds(10)) }
+            await #expect(throws: HealthProbeError.closed) { try await probe.status(within: .seconds(60)) }
         }
     }
 
@@ -56,7 +56,7 @@ import Testing
 
     @Test func nobodyThereIsAnError() async throws {
         let probe = try await withServer(answering: "", closes: false) { $0 }
-        await #expect(throws: (any Error).self) { try await probe.status(within: .seconds(10)) }
+        await #expect(throws: (any Error).self) { try await probe.status(within: .seconds(60)) }
     }
 
     /// A server on a free port that answers every first bytes with the same text.

@@ -10,7 +10,7 @@ import Testing
 @testable import ConduitCommand
 
 /// Names that try to be something else are only names: in Redis, in JSON, in tables, metrics and logs.
-@Suite(.timeLimit(.minutes(3))) struct HostileNameTests {
+@Suite(.timeLimit(.minutes(5))) struct HostileNameTests {
     /// Patterns and keys of Redis, JSON, HTML, formats, paths, templates, and what a terminal or reader sees otherwise.
     static let names = [
         "*", "?", "[a-z]*", "\\*", "conduit:*", "{lobby}", "{", "}", "a}{b", "lobby}", "%7Blobby%7D", "%", "%25",

@@ -87,13 +87,13 @@ final class NodeProcess: Sendable {
             let node = try NodeProcess(
                 id: id, port: port, adminPort: adminPort, environment: environment, arguments: arguments)
             do {
-                try await eventually("\(id) is alive", within: .seconds(20)) { try await node.isAlive() }
+                try await eventually("\(id) is alive") { try await node.isAlive() }
             } catch {
                 last = error
                 continue
             }
             if waitsForRedis {
-                try await eventually("\(id) is ready", within: .seconds(20)) {
+                try await eventually("\(id) is ready") {
                     let answer = try await node.get("/ready")
                     return answer.status == 200 && !answer.body.contains("degraded")
                 }
@@ -110,15 +110,18 @@ final class NodeProcess: Sendable {
 
     var isRunning: Bool { shell.isRunning }
 
-    /// Everything that it printed.
-    var log: String { (try? String(contentsOfFile: folder.path("node.log"), encoding: .utf8)) ?? "" }
+    /// Every whole line that it printed; what is being written now isn't one.
+    var log: String {
+        let text = (try? String(contentsOfFile: folder.path("node.log"), encoding: .utf8)) ?? ""
+        return text.lastIndex(of: "\n").map { String(text[...$0]) } ?? ""
+    }
 
     func signal(_ number: Int32) {
         if shell.isRunning { _ = kill(pid, number) }
     }
 
     /// Waits for the end of the process; 128 and the signal's number when a signal ended it.
-    func exitCode(within limit: Duration = .seconds(20)) async throws -> Int32 {
+    func exitCode(within limit: Duration = .seconds(60)) async throws -> Int32 {
         try await shell.wait(within: limit)
     }
 

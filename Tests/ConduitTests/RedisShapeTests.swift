@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 /// Two whole nodes on a Redis of every shape, each under exactly the rights that Docs/redis.md gives.
-@Suite(.timeLimit(.minutes(2))) struct RedisShapeTests {
+@Suite(.timeLimit(.minutes(5))) struct RedisShapeTests {
     enum Shape: String, CaseIterable, Sendable { case single, several, sentinel, cluster, clientCertificate }
 
     /// A Redis, and what a node must be told to reach it.

@@ -6,7 +6,7 @@ import NIOCore
 import Testing
 
 /// Other settings while clients are here.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(5)))
 struct ReloadTests {
     /// A configuration as a file would say it.
     private static func load(_ settings: [String: String] = [:]) throws -> NodeConfiguration {

@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 /// What clients can cause again and again is a line or two in the log.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct RepeatedLogTests {
     private struct Failure: Error {}
 
@@ -27,6 +27,9 @@ struct RepeatedLogTests {
             }
         }
         let fails = Mutex(true)
+        // A line each ten seconds: more than one on a very busy machine.
+        let began = ContinuousClock.now
+        func most() -> Int { 1 + Int((ContinuousClock.now - began) / .seconds(10)) }
         let node = try await ConduitNode.start(configuration: configuration, router: router, logger: logger) { _ in
             if fails.withLock({ $0 }) { throw Failure() }
             return .anonymous
@@ -34,12 +37,12 @@ struct RepeatedLogTests {
         for _ in 0..<30 {
             await #expect(throws: TestHTTPResponse.self) { try await TestWebSocket.connect(port: node.httpPort) }
         }
-        #expect(lines.count("authentication failed to answer") == 1)
+        #expect((1...most()).contains(lines.count("authentication failed to answer")))
         fails.withLock { $0 = false }
         let client = try await TestWebSocket.connect(port: node.httpPort)
         for id in 0..<100 { client.sendWithoutWaiting(#"{"type":"fail","id":\#(id)}"#) }
         for id in 0..<100 { #expect(try await client.next(id: "\(id)").string("code") == "internal") }
-        #expect(lines.count("message handler failed") == 1)
+        #expect((1...most()).contains(lines.count("message handler failed")))
         await client.drop()
         await node.shutdown()
     }

@@ -5,7 +5,7 @@ import NIOCore
 import Testing
 
 /// Tokens that are good no more: on every node, at once and as long as they could be shown.
-@Suite(.timeLimit(.minutes(2))) struct RevocationTests {
+@Suite(.timeLimit(.minutes(5))) struct RevocationTests {
     private func start(_ name: String, _ redis: RedisServer, _ tokens: Tokens, admin: Bool = false) async throws
         -> TestNode
     {

@@ -5,7 +5,7 @@ import Testing
 
 /// A node that logs all it can, with secrets given to it in every way and names that try to be lines: no secret is in the
 /// log, and every line is one of the node's own.
-@Suite(.timeLimit(.minutes(2))) struct SecretLogTests {
+@Suite(.timeLimit(.minutes(5))) struct SecretLogTests {
     private static let secret = "s3cr3t0f1t"
 
     @Test(arguments: ["text", "json"]) func noSecretAndNoForgedLineIsLogged(_ format: String) async throws {

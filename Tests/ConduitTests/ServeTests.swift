@@ -37,14 +37,14 @@ private final class ServedNode {
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
     func waitForEnd() async throws -> Int32 {
-        try await eventually("the node has ended", within: .seconds(20)) { !process.isRunning }
+        try await eventually("the node has ended") { !process.isRunning }
         return process.terminationStatus
     }
 
     /// The value of a field of the first JSON line with this message.
     func field(_ name: String, of message: String) async throws -> String {
         var value: String?
-        try await eventually("logged \(message)", within: .seconds(20)) {
+        try await eventually("logged \(message)") {
             try #require(process.isRunning, "ended: \(text)")
             for line in text.split(separator: "\n") {
                 let object = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]

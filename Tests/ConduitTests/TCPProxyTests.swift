@@ -4,7 +4,7 @@ import NIOCore
 import Testing
 
 /// The proxy of the fault tests, in front of a real server: what it lets through, what it holds, what it breaks.
-@Suite(.timeLimit(.minutes(1))) struct TCPProxyTests {
+@Suite(.timeLimit(.minutes(5))) struct TCPProxyTests {
     private func pong(_ socket: TestSocket, _ count: Int) async throws {
         try await socket.send("PING\r\n")
         _ = try await socket.wait { $0.components(separatedBy: "+PONG").count == count + 1 }

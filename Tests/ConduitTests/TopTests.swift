@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// `conduit top` and `conduit cluster` on a real Redis, the former in a real terminal.
-@Suite(.timeLimit(.minutes(3))) struct TopTests {
+@Suite(.timeLimit(.minutes(5))) struct TopTests {
     /// Fifty nodes that live until the object dies.
     private final class Simulation: Sendable {
         private let process: SpawnedProcess

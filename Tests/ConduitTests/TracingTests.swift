@@ -29,7 +29,7 @@ extension TracedSpan {
 }
 
 /// One trace from a client's publication to the members on every node.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(5)))
 struct TracingTests {
     private static let traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
     private static let parent = "00-\(traceID)-00f067aa0ba902b7-01"

@@ -4,7 +4,7 @@ import NIOCore
 import Testing
 
 /// Users with several connections on several nodes, with an authentication handler as a program that embeds nodes has it.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct UsersAcrossNodesTests {
     private func node(_ id: String, _ redis: RedisServer) async throws -> ConduitNode {
         let configuration = try NodeConfiguration.load(environment: [

@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds every wait for something that must happen.
-const patience = 15 * time.Second
+const patience = 60 * time.Second
 
 // event is one envelope from the server; the parts stay the bytes that came.
 type event struct {

@@ -9,7 +9,7 @@ import sys
 
 import websockets
 
-PATIENCE = 15
+PATIENCE = 60
 counter = itertools.count(1)
 
 

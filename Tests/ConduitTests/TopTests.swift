@@ -41,8 +41,9 @@ import Testing
         let redis = try await RedisServer.start()
         let simulation = try Simulation(redis, "--hostile", "50")
         let terminal = try await start(redis)
-        var screen = try await terminal.shows("sim-00")
-        #expect(screen.count == 24)
+        // The last line is drawn last: with it the picture is whole.
+        var screen = try await terminal.shows("q quit")
+        #expect(screen.count == 24 && screen.contains { $0.hasPrefix("sim-00") })
         #expect(screen[0].hasPrefix("conduit  50 nodes  47 ready  2 starting  1 draining"))
         #expect(screen[0].hasSuffix("Z"), "the last column is there")
         #expect(screen[1].hasPrefix("clients") && screen[1].contains("messages/s"))

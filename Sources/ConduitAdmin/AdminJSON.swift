@@ -117,7 +117,6 @@ extension ByteBuffer {
         writeStaticString("]")
     }
 
-    /// A node's fields come from Redis, where anybody may have written: what is no plain number is a string.
     fileprivate mutating func writeNode(_ node: AdminCluster.Node) {
         writeStaticString("{\"id\":")
         writeJSONString(node.id.rawValue)
@@ -127,13 +126,7 @@ extension ByteBuffer {
             writeStaticString(",")
             writeJSONString(name)
             writeStaticString(":")
-            if let number = Int64(value), String(number) == value {
-                writeString(value)
-            } else if let number = Double(value), number.isFinite, value.contains("."), abs(number) < 1e15 {
-                writeString(number.description)
-            } else {
-                writeJSONString(value)
-            }
+            writeJSONFigure(value)
         }
         writeStaticString("}")
     }

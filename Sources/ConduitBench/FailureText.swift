@@ -3,8 +3,8 @@ import NIOPosix
 import NIOSSL
 
 /// Errors in words for people.
-enum FailureText {
-    static func describe(_ error: any Error) -> String {
+package enum FailureText {
+    package static func describe(_ error: any Error) -> String {
         switch error {
         case let error as BenchError: error.description
         case let error as IOError: describe(error)

@@ -56,6 +56,11 @@ extension Bridge {
         }
         directory.remove(gone)
         newcomers.remove(gone)
+        takeLeave(of: gone)
+    }
+
+    /// A node is gone: nothing more is expected of it, and its members are nobody's.
+    func takeLeave(of gone: NodeID) {
         tracker.retire(gone)
         stopAsking(gone)
         nodesGone &+= 1

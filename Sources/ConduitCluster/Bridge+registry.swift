@@ -72,13 +72,7 @@ extension Bridge {
                 logger.debug("a node appeared", metadata: [LogKey.node: "\(peer)"])
                 tracker.returned(peer)
                 listens(peer)
-            case .vanished(let gone):
-                tracker.retire(gone)
-                stopAsking(gone)
-                nodesGone &+= 1
-                removeMembers(of: gone)
-                expected.remove(gone)
-                checkGreeted()
+            case .vanished(let gone): takeLeave(of: gone)
             case .reassert:
                 logger.warning("this node's entry in Redis was gone; asserting its members again")
                 reassert()

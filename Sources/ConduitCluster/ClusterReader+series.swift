@@ -13,6 +13,15 @@ package struct Sample: Sendable, Hashable {
         self.at = at
         self.figures = figures
     }
+
+    /// How much a counter rises a second from an earlier sample to this one; `nil` where that can't be told, as after a
+    /// restart.
+    package func rate(of name: String, since earlier: Sample) -> Double? {
+        guard at > earlier.at, let before = earlier.figures[name], let after = figures[name], after >= before else {
+            return nil
+        }
+        return (after - before) * 1_000 / Double(at - earlier.at)
+    }
 }
 
 /// A room in which much is said, from `p:busy:<id>`.

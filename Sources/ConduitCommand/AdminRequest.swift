@@ -1,7 +1,25 @@
 import ArgumentParser
+import ConduitBench
+import ConduitTelemetry
 import Foundation
 import NIOCore
 import NIOPosix
+
+/// Whom a command asks that works through the admin port of a node.
+struct AdminOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Admin port of a node.", valueName: "url"))
+    var admin = "http://127.0.0.1:8181"
+
+    @Option(help: ArgumentHelp("Its token; else CONDUIT_ADMIN_TOKEN.", valueName: "token"))
+    var token: String?
+
+    /// Sends a JSON object to a path of the API and prints the answer. Ends the command when that says no.
+    func post(_ path: String, _ body: ByteBuffer) async throws {
+        let answer = try await AdminRequest(admin: admin, token: token).post(path, body)
+        // It is JSON in one line; names of others stand in it, and the escapes are JSON's own.
+        print(PrintableText.escaped(answer))
+    }
+}
 
 /// One request to the admin port of a node.
 struct AdminRequest {
@@ -14,6 +32,9 @@ struct AdminRequest {
     func post(_ path: String, _ body: ByteBuffer) async throws -> String {
         guard let url = URL(string: admin), url.scheme == "http", let host = url.host, !host.isEmpty else {
             throw ValidationError("--admin is not a URL such as http://127.0.0.1:8181")
+        }
+        guard url.user == nil, url.password == nil else {
+            throw ValidationError("--admin takes no user and password; the port's token is --token")
         }
         let secret = token ?? ProcessInfo.processInfo.environment["CONDUIT_ADMIN_TOKEN"] ?? ""
         guard secret.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
@@ -30,11 +51,12 @@ struct AdminRequest {
         do {
             answer = try await Self.exchange(request, host: host, port: port)
         } catch {
-            throw CommandExit.failure(CommandExit.unavailable, ["\(admin) can't be reached: \(error)"])
+            throw CommandExit.failure(
+                CommandExit.unavailable, ["\(admin) can't be reached: \(FailureText.describe(error))"])
         }
         let parts = answer.split(separator: "\r\n\r\n", maxSplits: 1)
         let status = answer.split(separator: " ", maxSplits: 2).dropFirst().first ?? "nothing"
-        let text = parts.count > 1 ? String(parts[1]) : ""
+        let text = parts.count > 1 ? parts[1].trimmingCharacters(in: .newlines) : ""
         guard status == "200" else {
             throw CommandExit.failure(CommandExit.unavailable, ["\(admin) answered \(status): \(text)"])
         }

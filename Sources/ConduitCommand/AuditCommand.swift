@@ -45,7 +45,7 @@ struct AuditCommand: AsyncParsableCommand {
                     try await Audit(reader: ClusterReader(client: client, prefix: cluster.prefix), room: room).run()
                 }
             } catch {
-                throw CommandExit.failure(CommandExit.unavailable, ["Redis at \(redis) can't be read: \(error)"])
+                throw CommandExit.unreadable(redis, error)
             }
             addsUp = addsUp && report.addsUp
             if servers.count > 1, format == .table { print("server \(index): \(redis)") }

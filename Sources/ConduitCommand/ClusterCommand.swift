@@ -31,17 +31,14 @@ struct ClusterCommand: AsyncParsableCommand {
                     deliveryRates: samples.compactMapValues { Self.rate($0, "deliveries") }, busiest: try await busiest)
             }
         } catch {
-            let server = cluster.redis.map { "\($0)" } ?? ""
-            throw CommandExit.failure(CommandExit.unavailable, ["Redis at \(server) can't be read: \(error)"])
+            throw CommandExit.unreadable(cluster.redis, error)
         }
         print(json ? table.json : table.text, terminator: "")
     }
 
     /// How much a counter rises a second between the oldest and the newest of a few samples, the oldest first.
     private static func rate(_ samples: [Sample], _ name: String) -> Double? {
-        guard let first = samples.first, let last = samples.last, last.at > first.at, let before = first.figures[name],
-            let after = last.figures[name], after >= before
-        else { return nil }
-        return (after - before) * 1000 / Double(last.at - first.at)
+        guard let first = samples.first, let last = samples.last else { return nil }
+        return last.rate(of: name, since: first)
     }
 }

@@ -45,13 +45,10 @@ package struct ClusterTable: Sendable {
             count, "", "", Self.text(sum("clients")), "", Self.rate(rows.compactMap { rates[$0.node] }),
             Self.text(sum("deliveries")), "", "", "",
         ])
-        let widths = Self.columns.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        let widths = Self.columns.indices.map { column in lines.map { Columns.width($0[column]) }.max() ?? 0 }
         return lines.map { line in
-            let padded = line.indices.map { column in
-                let space = String(repeating: " ", count: widths[column] - line[column].count)
-                return column < 3 ? line[column] + space : space + line[column]
-            }.joined(separator: "  ")
-            return String(padded.reversed().drop { $0 == " " }.reversed())
+            let padded = line.indices.map { Columns.pad(line[$0], widths[$0], right: $0 >= 3) }
+            return StyledLine(padded.joined(separator: "  ")).plain
         }.joined(separator: "\n") + "\n"
     }
 
@@ -73,13 +70,7 @@ package struct ClusterTable: Sendable {
                 buffer.writeStaticString(",")
                 buffer.writeJSONString(name)
                 buffer.writeStaticString(":")
-                if let number = Int64(value), String(number) == value {
-                    buffer.writeString(value)
-                } else if let number = Double(value), number.isFinite, value.contains("."), abs(number) < 1e15 {
-                    buffer.writeString(number.description)
-                } else {
-                    buffer.writeJSONString(value)
-                }
+                buffer.writeJSONFigure(value)
             }
             buffer.writeStaticString("}")
         }
@@ -110,11 +101,11 @@ package struct ClusterTable: Sendable {
 
     private func cells(_ row: NodeRow) -> [String] {
         [
-            row.node.rawValue, Self.printable(row.state), Self.printable(row.fields["version"] ?? "-"),
+            row.node.rawValue, Columns.fit(row.state, 40), Columns.fit(row.fields["version"] ?? "-", 40),
             Self.text(row.number("clients")), Self.text(row.number("rooms")),
             Self.rate(rates[row.node].map { [$0] } ?? []), Self.text(row.number("deliveries")),
             Self.duration(row.number("relay_p99_us")), Self.duration(row.number("redis_rtt_us")),
-            Self.duration(row.heartbeatAgeMilliseconds.multipliedReportingOverflow(by: 1000).partialValue),
+            ShortFigure.duration(microseconds: Double(row.heartbeatAgeMilliseconds) * 1000),
         ]
     }
 
@@ -126,18 +117,7 @@ package struct ClusterTable: Sendable {
 
     private static func text(_ number: Int64?) -> String { number.map(String.init) ?? "-" }
 
-    /// Three units are enough for all that is shown: 840us, 1.2ms, 3.4s.
     private static func duration(_ microseconds: Int64?) -> String {
-        guard let microseconds else { return "-" }
-        switch microseconds {
-        case ..<1000: return "\(microseconds)us"
-        case ..<1_000_000: return "\(Double(microseconds / 100) / 10)ms"
-        default: return "\(Double(microseconds / 100_000) / 10)s"
-        }
-    }
-
-    /// What stands in Redis may be anybody's; a terminal gets no commands of it.
-    private static func printable(_ text: String) -> String {
-        PrintableText.escaped(String(String.UnicodeScalarView(text.unicodeScalars.prefix(40))))
+        ShortFigure.duration(microseconds: microseconds.map(Double.init))
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ConduitRedis
 import ConduitTelemetry
 import Foundation
 import UnixSignals
@@ -16,6 +17,11 @@ enum CommandExit {
     static func failure(_ code: Int32, _ lines: [String]) -> ExitCode {
         for line in lines { say("conduit: " + line) }
         return ExitCode(code)
+    }
+
+    /// Redis doesn't answer, or not as it must; its password is not told.
+    static func unreadable(_ server: RedisConfiguration?, _ error: any Error) -> ExitCode {
+        failure(unavailable, ["Redis at \(server.map { "\($0)" } ?? "") can't be read: \(error)"])
     }
 
     /// Ends the process without another word, with the code that shells give to a signal. No handlers of `atexit`

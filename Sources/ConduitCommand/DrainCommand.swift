@@ -14,11 +14,7 @@ struct DrainCommand: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("The node's name.", valueName: "node"))
     var node: String
 
-    @Option(help: ArgumentHelp("Admin port of a node.", valueName: "url"))
-    var admin = "http://127.0.0.1:8181"
-
-    @Option(help: ArgumentHelp("Its token; else CONDUIT_ADMIN_TOKEN.", valueName: "token"))
-    var token: String?
+    @OptionGroup var port: AdminOptions
 
     @Option(help: ArgumentHelp("How long it may take, in seconds; else its shutdown.timeout.", valueName: "seconds"))
     var timeout: Double?
@@ -32,8 +28,7 @@ struct DrainCommand: AsyncParsableCommand {
 
     func run() async throws {
         let body = ByteBuffer(string: timeout.map { "{\"timeout_ms\":\(Int64(($0 * 1_000).rounded()))}" } ?? "{}")
-        print(
-            try await AdminRequest(admin: admin, token: token).post("nodes/\(node)/drain", body), terminator: "")
+        try await port.post("nodes/\(node)/drain", body)
     }
 }
 
@@ -46,15 +41,9 @@ struct RebalanceCommand: AsyncParsableCommand {
             away a minute until they are near it. Prints who does, and the mean.
             """)
 
-    @Option(help: ArgumentHelp("Admin port of a node.", valueName: "url"))
-    var admin = "http://127.0.0.1:8181"
-
-    @Option(help: ArgumentHelp("Its token; else CONDUIT_ADMIN_TOKEN.", valueName: "token"))
-    var token: String?
+    @OptionGroup var port: AdminOptions
 
     func run() async throws {
-        print(
-            try await AdminRequest(admin: admin, token: token).post("rebalance", ByteBuffer(string: "{}")),
-            terminator: "")
+        try await port.post("rebalance", ByteBuffer(string: "{}"))
     }
 }

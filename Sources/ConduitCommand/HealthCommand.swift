@@ -1,7 +1,7 @@
 import ArgumentParser
 import Conduit
+import ConduitBench
 import NIOCore
-import NIOPosix
 
 /// `conduit health`: asks a running node how it is, for images and scripts that have no HTTP client.
 struct HealthCommand: AsyncParsableCommand {
@@ -39,11 +39,8 @@ struct HealthCommand: AsyncParsableCommand {
             print("\(probe) answered 200")
         } catch let error as ExitCode {
             throw error
-        } catch let error as NIOConnectionError {
-            let cause = error.connectionErrors.first.map { "\($0.error)" } ?? "\(error.host) is not known"
-            throw CommandExit.failure(CommandExit.unavailable, ["\(probe): \(cause)"])
         } catch {
-            throw CommandExit.failure(CommandExit.unavailable, ["\(probe): \(error)"])
+            throw CommandExit.failure(CommandExit.unavailable, ["\(probe): \(FailureText.describe(error))"])
         }
     }
 

@@ -7,11 +7,7 @@ struct PublishCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "publish", abstract: "Send an event to a room, a user, a client or everybody.")
 
-    @Option(help: ArgumentHelp("Admin port of a node.", valueName: "url"))
-    var admin = "http://127.0.0.1:8181"
-
-    @Option(help: ArgumentHelp("Its token; else CONDUIT_ADMIN_TOKEN.", valueName: "token"))
-    var token: String?
+    @OptionGroup var port: AdminOptions
 
     @Option(help: ArgumentHelp("To the members of a room.", valueName: "name"))
     var room: String?
@@ -43,7 +39,7 @@ struct PublishCommand: AsyncParsableCommand {
 
     func run() async throws {
         let path = room != nil ? "publish" : all ? "broadcast" : "send"
-        print(try await AdminRequest(admin: admin, token: token).post(path, body), terminator: "")
+        try await port.post(path, body)
     }
 
     private var body: ByteBuffer {

@@ -11,11 +11,7 @@ struct RevokeCommand: AsyncParsableCommand {
             the user that are issued later are good.
             """)
 
-    @Option(help: ArgumentHelp("Admin port of a node.", valueName: "url"))
-    var admin = "http://127.0.0.1:8181"
-
-    @Option(help: ArgumentHelp("Its token; else CONDUIT_ADMIN_TOKEN.", valueName: "token"))
-    var token: String?
+    @OptionGroup var port: AdminOptions
 
     @Option(help: ArgumentHelp("All tokens of a user that were issued until now.", valueName: "id"))
     var user: String?
@@ -39,6 +35,6 @@ struct RevokeCommand: AsyncParsableCommand {
         body.writeJSONString(user ?? tokenID ?? "")
         if let expiresAt { body.writeString(",\"expires_at\":\(expiresAt)") }
         body.writeString("}")
-        print(try await AdminRequest(admin: admin, token: token).post("revoke", body), terminator: "")
+        try await port.post("revoke", body)
     }
 }

@@ -72,8 +72,7 @@ struct TailCommand: AsyncParsableCommand {
         } catch is TailOutput.Full {
             return
         } catch {
-            throw CommandExit.failure(
-                CommandExit.unavailable, ["Redis at \(server.map { "\($0)" } ?? "") can't be read: \(error)"])
+            throw CommandExit.unreadable(server, error)
         }
     }
 

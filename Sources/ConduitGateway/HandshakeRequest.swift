@@ -1,3 +1,5 @@
+import ConduitCore
+
 /// What a client asked for when it connected: all that an authentication handler or origin rule may look at.
 ///
 /// Its description leaves out query, headers and token, so that it can stand in a log.
@@ -131,7 +133,7 @@ public struct HandshakeRequest: Sendable, CustomStringConvertible {
         var index = 0
         while index < bytes.count {
             if bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.count,
-                let high = hexDigit(bytes[index + 1]), let low = hexDigit(bytes[index + 2])
+                let high = bytes[index + 1].hexDigitValue, let low = bytes[index + 2].hexDigitValue
             {
                 result.append(high << 4 | low)
                 index += 3
@@ -141,15 +143,6 @@ public struct HandshakeRequest: Sendable, CustomStringConvertible {
             }
         }
         return String(decoding: result, as: UTF8.self)
-    }
-
-    private static func hexDigit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case 0x30...0x39: byte - 0x30
-        case 0x41...0x46: byte - 0x41 + 10
-        case 0x61...0x66: byte - 0x61 + 10
-        default: nil
-        }
     }
 }
 

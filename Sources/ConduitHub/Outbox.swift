@@ -25,42 +25,6 @@ struct Outbox {
         let messages: Int
     }
 
-    /// What one client is owed: the whole of a run, or a chain, or nothing.
-    private struct Pending {
-        var run: Int32 = -1
-        var first: Int32 = -1
-        var last: Int32 = -1
-        var isUrgent = false
-        var isBulk = false
-        /// The window of what the client takes compressed; 0 when it takes nothing so.
-        var windowBits: UInt8 = 0
-
-        var isEmpty: Bool { run < 0 && first < 0 }
-    }
-
-    /// A piece of a run, or of the answers.
-    private struct Link {
-        /// The run; -1 for the answers.
-        let run: Int32
-        let start: Int32
-        var length: Int32
-        var messages: Int32
-        var next: Int32
-    }
-
-    private struct Run {
-        var bytes: ByteBuffer
-        var messages: Int32
-        /// Whether `bytes` is the run's own to append to. The first message's buffer is shared and taken as it is.
-        var isJoined = false
-        /// Members that hold a chain: later messages are appended to each.
-        var chained: ContiguousArray<Int32> = []
-        /// Those of its messages that may be compressed, in order; none while nobody takes them so.
-        var compressible: ContiguousArray<CompressibleFrame> = []
-        /// What clients with a window of their own size are sent, once one of them was.
-        var twins: ContiguousArray<DeflatedRun> = []
-    }
-
     /// A room with more members than this on one shard is served in slices.
     static let bulkMembers = 512
     /// Storage beyond this many links or bytes is given back when everything is written.
@@ -446,27 +410,5 @@ struct Outbox {
             of: runs[run].bytes, runs[run].compressible, windowBits: windowBits, by: compressor)
         runs[run].twins.append(twin)
         return twin
-    }
-
-    /// Clients in the order in which they came.
-    private struct Queue {
-        private var clients: ContiguousArray<Int32> = []
-        private var cursor = 0
-
-        var isEmpty: Bool { cursor == clients.count }
-
-        mutating func append(_ client: Int32) { clients.append(client) }
-
-        mutating func next() -> Int32? {
-            guard cursor < clients.count else { return nil }
-            defer {
-                cursor += 1
-                if cursor == clients.count {
-                    clients.removeAll(keepingCapacity: true)
-                    cursor = 0
-                }
-            }
-            return clients[cursor]
-        }
     }
 }

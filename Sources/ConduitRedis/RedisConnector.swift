@@ -2,6 +2,12 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// Opens the socket of a link, with TLS when it is asked for, and puts socket errors into words.
 enum RedisConnector {
     /// A connection that doesn't read yet, so that nothing is lost before its handler is there.
@@ -82,9 +88,15 @@ enum RedisConnector {
     }
 
     private static func words(_ error: any Error) -> String {
-        guard let failure = error as? NIOConnectionError else { return "\(error)" }
-        if let first = failure.connectionErrors.first { return "\(first.error)" }
-        if let dns = failure.dnsAError ?? failure.dnsAAAAError { return "\(failure.host): \(dns)" }
-        return "\(failure)"
+        switch error {
+        case let failure as IOError:
+            // Unsafe: the C library's text for a number; it is copied at once.
+            return unsafe String(cString: strerror(failure.errnoCode))
+        case let failure as NIOConnectionError:
+            if let first = failure.connectionErrors.first { return words(first.error) }
+            if let dns = failure.dnsAError ?? failure.dnsAAAAError { return "\(failure.host): \(dns)" }
+            return "\(failure)"
+        default: return "\(error)"
+        }
     }
 }

@@ -22,6 +22,17 @@ extension ByteBuffer {
         writeInteger(UInt8(ascii: "\""))
     }
 
+    /// Appends a figure that stands in Redis, where anybody may have written: what is no plain number is a string.
+    package mutating func writeJSONFigure(_ text: String) {
+        if let number = Int64(text), String(number) == text {
+            writeString(text)
+        } else if let number = Double(text), number.isFinite, text.contains("."), abs(number) < 1e15 {
+            writeString(number.description)
+        } else {
+            writeJSONString(text)
+        }
+    }
+
     /// Appends bytes of UTF-8 as a JSON string.
     package mutating func writeJSONString(_ bytes: ByteBuffer) {
         let span = bytes.readableBytesUInt8Span

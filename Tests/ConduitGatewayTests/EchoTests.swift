@@ -2,9 +2,7 @@ import ConduitCore
 import ConduitHub
 import ConduitTesting
 import ConduitWire
-import Logging
 import NIOCore
-import NIOPosix
 import Testing
 
 @testable import ConduitGateway
@@ -19,34 +17,16 @@ import Testing
         _ configure: (inout GatewayConfiguration) -> Void = { _ in }, authenticate: AuthenticationHandler? = nil,
         _ body: (_ port: Int, _ gateway: Gateway, _ hub: Hub) async throws -> Void
     ) async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
-        var configuration = GatewayConfiguration()
-        configuration.port = 0
-        configuration.echo = true
-        configure(&configuration)
         var limits = HubConfiguration()
         limits.messageBytes = 100_000
         limits.framesPerMessage = 200
         configureHub(&limits)
-        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
-        let hub = try await Hub.make(
-            node: try #require(NodeID("n1")), eventLoops: Array(group.makeIterator()), configuration: limits,
-            logger: logger)
-        let gateway = Gateway(
-            configuration: configuration, hub: hub, group: group, logger: logger, readiness: { .ready },
-            authenticate: authenticate)
-        let address = try await gateway.start()
-        let result: Result<Void, any Error>
-        do {
-            result = .success(try await body(try #require(address.port), gateway, hub))
-        } catch {
-            result = .failure(error)
-        }
-        await gateway.stopAccepting()
-        await hub.shutdown(within: .seconds(1))
-        try await group.shutdownGracefully()
-        try result.get()
+        try await GatewayTests.withGateway(
+            hub: limits,
+            { configuration in
+                configuration.echo = true
+                configure(&configuration)
+            }, authenticate: authenticate, body)
     }
 
     static let offer = [("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")]

@@ -14,6 +14,7 @@ import Testing
 @Suite struct GatewayTests {
     /// Starts a gateway, runs a test, and ends both.
     static func withGateway(
+        hub limits: HubConfiguration = HubConfiguration(),
         _ configure: (inout GatewayConfiguration) -> Void = { _ in },
         readiness: @escaping @Sendable () -> Readiness = { .ready }, authenticate: AuthenticationHandler? = nil,
         _ body: (_ port: Int, _ gateway: Gateway, _ hub: Hub) async throws -> Void
@@ -25,7 +26,8 @@ import Testing
         var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         logger.logLevel = .critical
         let loops = Array(group.makeIterator())
-        let hub = try await Hub.make(node: try #require(NodeID("n1")), eventLoops: loops, logger: logger)
+        let hub = try await Hub.make(
+            node: try #require(NodeID("n1")), eventLoops: loops, configuration: limits, logger: logger)
         let gateway = Gateway(
             configuration: configuration, hub: hub, group: group, logger: logger, readiness: readiness,
             authenticate: authenticate)

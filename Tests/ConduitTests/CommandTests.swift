@@ -1,4 +1,5 @@
 import Conduit
+import ConduitCommand
 import ConduitTelemetry
 import ConduitTesting
 import Foundation
@@ -122,6 +123,15 @@ enum Program {
         #expect(nodes[0]["clients"] as? Int == 3)
         #expect(nodes[0]["messages_in_per_second"] as? Double == 15)
         #expect((object["totals"] as? [String: Any])?["deliveries"] as? Int == 120)
+        // Whatever others write, columns stand below each other and nothing commands the terminal.
+        _ = try await redis.redisCLI("HSET", "shop:node:node-a", "version", "日本語", "state", "\u{1B}[2Jx")
+        let hostile = try await Program.run("cluster", "--prefix", "shop", "--redis-url", url)
+        let lines = hostile.output.split(separator: "\n").map(String.init)
+        let places = try lines.prefix(2).map { line in
+            Columns.width(
+                String(line[..<(try #require(line.range(of: line == lines[0] ? "CLIENTS" : " 3 ")).upperBound)]))
+        }
+        #expect(places[0] + 1 == places[1] && !hostile.output.contains("\u{1B}"), "\(hostile.output)")
     }
 
     @Test func publishSaysWhenTheNodeIsNotThere() async throws {
@@ -129,6 +139,9 @@ enum Program {
         let outcome = try await Program.run(
             "publish", "--admin", "http://127.0.0.1:\(port)", "--all", "--type", "t", "--payload", "{}")
         #expect(outcome.status == 69)
+        #expect(outcome.output == "conduit: http://127.0.0.1:\(port) can't be reached: connection refused\n")
+        let withPassword = try await Program.run("rebalance", "--admin", "http://a:s3cr3t@127.0.0.1:\(port)")
+        #expect(withPassword.status == 64 && !withPassword.output.contains("s3cr3t"), "\(withPassword.output)")
         for arguments in ["--all --room r --type t", "--type t", "--all --type t --payload {"] {
             let words = arguments.split(separator: " ").map(String.init)
             let wrong = try await ChildProcess.run([try Program.path, "publish"] + words)

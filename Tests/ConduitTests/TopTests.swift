@@ -41,8 +41,9 @@ import Testing
         let redis = try await RedisServer.start()
         let simulation = try Simulation(redis, "--hostile", "50")
         let terminal = try await start(redis)
-        var screen = try await terminal.shows("sim-00")
-        #expect(screen.count == 24)
+        // The last line is drawn last: with it the picture is whole.
+        var screen = try await terminal.shows("q quit")
+        #expect(screen.count == 24 && screen.contains { $0.hasPrefix("sim-00") })
         #expect(screen[0].hasPrefix("conduit  50 nodes  47 ready  2 starting  1 draining"))
         #expect(screen[0].hasSuffix("Z"), "the last column is there")
         #expect(screen[1].hasPrefix("clients") && screen[1].contains("messages/s"))
@@ -118,6 +119,71 @@ import Testing
         try await terminal.press("q")
         try await expectEnd(terminal, code: 0)
         withExtendedLifetime(simulation) {}
+    }
+
+    /// A terminal that takes nothing any more, as behind a connection that hangs, holds nobody: signals and keys are heard.
+    @Test(arguments: [SIGTERM, 0]) func aTerminalThatTakesNothingHoldsNobody(signal: Int32) async throws {
+        let redis = try await RedisServer.start()
+        let simulation = try Simulation(redis, "50")
+        let terminal = try UnreadTerminal(columns: 200, rows: 60)
+        let before = terminal.settings
+        let program = try SpawnedProcess([
+            "sh", "-c",
+            "exec \(try Program.path) top --redis-url \(redis.url) --interval 0.2 <\(terminal.path) >\(terminal.path)",
+        ])
+        try await eventually("it has the terminal") { terminal.settings != before }
+        // It draws everything anew until no byte more has room.
+        try await eventually("the terminal is full", poll: .milliseconds(50)) {
+            terminal.press(0x0C)
+            return terminal.isFull
+        }
+        if signal != 0 { program.signal(signal) } else { terminal.press(0x03) }
+        try await eventually("it has ended") { !program.isRunning }
+        #expect(program.exitStatus == (signal != 0 ? 143 : 130))
+        #expect(terminal.settings == before)
+        withExtendedLifetime(simulation) {}
+    }
+
+    /// Slow is not gone: what was cut off is drawn to its end once there is room.
+    @Test func aTerminalThatTakesAgainIsDrawnOn() async throws {
+        let redis = try await RedisServer.start()
+        let simulation = try Simulation(redis, "--once", "50")
+        let terminal = try UnreadTerminal(columns: 200, rows: 60)
+        let program = try SpawnedProcess([
+            "sh", "-c",
+            "exec \(try Program.path) top --redis-url \(redis.url) --interval 60 <\(terminal.path) >\(terminal.path)",
+        ])
+        try await eventually("the terminal is full", poll: .milliseconds(50)) {
+            terminal.press(0x0C)
+            return terminal.isFull
+        }
+        _ = terminal.read()
+        terminal.press(UInt8(ascii: "?"))
+        var text = ""
+        try await eventually("the page of help") {
+            text += terminal.read()
+            return text.contains("No node is asked")
+        }
+        terminal.press(UInt8(ascii: "q"))
+        try await eventually("it has ended") {
+            _ = terminal.read()
+            return !program.isRunning
+        }
+        #expect(program.exitStatus == 0)
+        withExtendedLifetime(simulation) {}
+    }
+
+    @Test func aDumbTerminalIsPrintedTo() async throws {
+        let redis = try await RedisServer.start()
+        let terminal = try UnreadTerminal(columns: 80, rows: 24)
+        let program = try SpawnedProcess([
+            "sh", "-c",
+            "TERM=dumb exec \(try Program.path) top --redis-url \(redis.url) <\(terminal.path) >\(terminal.path)",
+        ])
+        try await eventually("it has ended") { !program.isRunning }
+        #expect(program.exitStatus == 0)
+        let text = terminal.read()
+        #expect(text.contains("No node of the cluster") && !text.contains("\u{1B}"))
     }
 
     @Test func withoutATerminalItIsPrintedOnce() async throws {

@@ -63,11 +63,13 @@ struct DoctorCommand: AsyncParsableCommand {
     func run() async throws {
         var report = DoctorReport()
         var node = NodeConfiguration()
+        var isRead = true
         do throws(ConfigurationError) {
             let own = prefix.map { [ConfigurationOverride(key: "redis.prefix", value: $0, source: "--prefix")] } ?? []
             node = try NodeConfiguration.load(overrides: options.overrides + own, file: options.config)
             report.add(Self.settings(node))
         } catch {
+            isRead = false
             report.add(
                 error.problems.map {
                     Finding(
@@ -76,8 +78,15 @@ struct DoctorCommand: AsyncParsableCommand {
                 })
         }
         report.add(MachineFacts.now().findings(node))
-        report.add(await PortExamination(configuration: node).findings())
-        await examineRedis(node.cluster, &report)
+        if isRead {
+            report.add(await PortExamination(configuration: node).findings())
+            await examineRedis(node.cluster, &report)
+        } else {
+            // The defaults would be looked at, and be in order.
+            report.add([
+                Finding("redis", "url", .warn, "not looked at, nor the ports: the settings must be right first")
+            ])
+        }
         if let target = balancer.flatMap({ BenchTarget($0) }) { report.add(await examineBalancer(target, node)) }
         if json {
             print(report.json)

@@ -2,18 +2,23 @@ import Foundation
 
 /// The terminal of a live view: keys come one by one, the screen is another one, and everything is as it was afterwards.
 ///
-/// Lines are drawn where they changed only. Not for two threads at the same time; ``keys`` reads on a thread of its own.
+/// Lines are drawn where they changed only, and what the terminal doesn't take holds nobody: it waits here, one picture at
+/// most. Not for two threads at the same time; ``readKeys(_:)`` reads on a thread of its own.
 final class Terminal {
     private let input: Int32
+    /// Never waits for the terminal. Opened anew where that can be: others that have it open go on as they were.
     private let output: Int32
     private let saved: termios
     private let colours: Bool
     private var isEntered = false
     private var shown: [String] = []
+    /// What the terminal has not taken yet.
+    private var rest: ArraySlice<UInt8> = []
 
-    /// `nil` where there is no terminal to read from and to write to.
+    /// `nil` where there is no terminal to read from and to write to, or one that can't move its cursor.
     init?() {
-        guard isatty(STDOUT_FILENO) == 1 else { return nil }
+        let environment = ProcessInfo.processInfo.environment
+        guard isatty(STDOUT_FILENO) == 1, environment["TERM"] != "dumb" else { return nil }
         // Input may come from elsewhere: the terminal itself has the keys.
         // Unsafe: the path is a C string that lives for the call.
         let input = isatty(STDIN_FILENO) == 1 ? STDIN_FILENO : unsafe open("/dev/tty", O_RDONLY | O_CLOEXEC)
@@ -21,13 +26,25 @@ final class Terminal {
         // Unsafe: tcgetattr fills in a value of ours.
         guard input >= 0, unsafe tcgetattr(input, &settings) == 0 else { return nil }
         self.input = input
-        output = STDOUT_FILENO
+        output = Self.withoutWaiting() ?? STDOUT_FILENO
         saved = settings
-        let environment = ProcessInfo.processInfo.environment
-        colours = (environment["NO_COLOR"] ?? "").isEmpty && environment["TERM"] != "dumb"
+        colours = (environment["NO_COLOR"] ?? "").isEmpty
     }
 
-    deinit { leave() }
+    /// The terminal of standard output, opened once more; `nil` where it is another user's, as behind `su`.
+    private static func withoutWaiting() -> Int32? {
+        var name = [CChar](repeating: 0, count: 1_024)
+        // Unsafe: the C library fills the array, at most as much as it has room for.
+        guard unsafe ttyname_r(STDOUT_FILENO, &name, name.count) == 0 else { return nil }
+        // Unsafe: the path is a C string that lives for the call.
+        let descriptor = unsafe open(name, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+        return descriptor >= 0 ? descriptor : nil
+    }
+
+    deinit {
+        leave()
+        if output != STDOUT_FILENO { close(output) }
+    }
 
     /// Columns and rows.
     var size: (columns: Int, rows: Int) {
@@ -45,27 +62,38 @@ final class Terminal {
         var raw = saved
         // Unsafe: both work on a value of ours.
         unsafe cfmakeraw(&raw)
-        _ = unsafe tcsetattr(input, TCSADRAIN, &raw)
-        // The other screen; no cursor; what is too long is cut off and doesn't wrap.
-        write("\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l\u{1B}[2J")
+        _ = unsafe tcsetattr(input, TCSANOW, &raw)
         shown = []
+        // The other screen; no cursor; what is too long is cut off and doesn't wrap.
+        begin("\u{1B}[?1049h\u{1B}[?25l\u{1B}[?7l\u{1B}[2J")
+        _ = write(within: .milliseconds(100))
     }
 
-    /// Gives it back as it was.
+    /// Gives it back as it was. A terminal that takes nothing is waited for a second.
     func leave() {
         guard isEntered else { return }
         isEntered = false
-        write("\u{1B}[0m\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l")
+        begin("\u{1B}[?2026l\u{1B}[0m\u{1B}[?7h\u{1B}[?25h\u{1B}[?1049l")
+        _ = write(within: .seconds(1))
+        // Keys that nobody has read are forgotten. Neither call waits until everything was shown.
+        tcflush(input, TCIFLUSH)
         var settings = saved
-        // Unsafe: the call reads a value of ours. Keys that nobody has read are forgotten.
-        _ = unsafe tcsetattr(input, TCSAFLUSH, &settings)
+        // Unsafe: the call reads a value of ours.
+        _ = unsafe tcsetattr(input, TCSANOW, &settings)
     }
 
     /// Everything is drawn anew the next time.
     func forget() { shown = [] }
 
-    /// Shows these lines from the top on. `false`: the terminal is gone.
+    /// Whether the terminal has not taken all of a picture.
+    var isBehind: Bool { !rest.isEmpty }
+
+    /// Shows these lines from the top on, unless the terminal is behind. `false`: it is gone.
     func draw(_ lines: [StyledLine]) -> Bool {
+        // Stopped and continued, somebody else has the terminal until it is entered again.
+        guard isEntered else { return true }
+        guard write(within: .zero) else { return false }
+        guard !isBehind else { return true }
         let columns = size.columns
         // Behind a full line the cursor stands on the last letter: what clears the rest would take it away.
         let coded = lines.map { $0.coded(colours: colours) + ($0.width < columns ? "\u{1B}[0m\u{1B}[K" : "\u{1B}[0m") }
@@ -77,22 +105,29 @@ final class Terminal {
         }
         if coded.count < shown.count { text += "\u{1B}[\(coded.count + 1);1H\u{1B}[J" }
         shown = coded
-        return write(text + "\u{1B}[?2026l")
+        begin(text + "\u{1B}[?2026l")
+        return write(within: .milliseconds(100))
     }
 
-    @discardableResult
-    private func write(_ text: String) -> Bool {
-        var rest = Array(text.utf8)[...]
+    /// From now on this is to be written. Of what was not taken the rest is forgotten: an escape ends what was cut off.
+    private func begin(_ text: String) { rest = Array(text.utf8)[...] }
+
+    /// Writes what the terminal takes in so long. `false`: it is gone.
+    private func write(within patience: Duration) -> Bool {
+        let clock = ContinuousClock()
+        let end = clock.now + patience
         while !rest.isEmpty {
             // Unsafe: the bytes live for the call.
             let count = unsafe rest.withUnsafeBytes { unsafe Foundation.write(output, $0.baseAddress, $0.count) }
             if count > 0 {
                 rest = rest.dropFirst(count)
-            } else if errno == EAGAIN {
-                usleep(5_000)
-            } else if errno != EINTR {
-                return false
+                continue
             }
+            guard errno == EAGAIN || errno == EINTR else { return false }
+            guard clock.now < end else { return true }
+            var look = pollfd(fd: output, events: Int16(POLLOUT), revents: 0)
+            // Unsafe: the call fills in a value of ours.
+            _ = unsafe poll(&look, 1, 20)
         }
         return true
     }

@@ -52,13 +52,7 @@ package struct TopHistory: Sendable {
             guard let earlier = sample.figures[name], earlier <= value else { break }
             (first, value) = (sample, earlier)
         }
-        return Self.rate(name, from: first, to: last)
-    }
-
-    private static func rate(_ name: String, from first: Sample, to last: Sample) -> Double? {
-        guard last.at > first.at, let before = first.figures[name], let after = last.figures[name], after >= before
-        else { return nil }
-        return (after - before) * 1_000 / Double(last.at - first.at)
+        return last.rate(of: name, since: first)
     }
 
     /// How the nodes' figures become one.
@@ -88,7 +82,7 @@ package struct TopHistory: Sendable {
                 if kind == .rate {
                     // Between beats that are rare a rate stays what it was.
                     let before = earlier.flatMap { $0.at < sample.at ? $0 : nil } ?? (index > 0 ? own[index - 1] : nil)
-                    value = before.flatMap { Self.rate(name, from: $0, to: sample) }
+                    value = before.flatMap { sample.rate(of: name, since: $0) }
                     earlier = sample
                 }
                 guard let value else { continue }

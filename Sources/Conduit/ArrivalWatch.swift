@@ -61,12 +61,7 @@ struct ArrivalWatch {
         before = last
         last = 0
         // Others are there now, or are full: what went before says nothing about them.
-        if !baseline.keys.allSatisfy({ others[$0] != nil }) {
-            forget()
-            begin(others, mean)
-        } else if baseline.isEmpty {
-            begin(others, mean)
-        }
+        if baseline.isEmpty || !baseline.keys.allSatisfy({ others[$0] != nil }) { begin(others, mean) }
         let arrived = baseline.keys.reduce(0) { $0 + (others[$1] ?? 0) } - baseline.values.reduce(0, +)
         switch mode {
         case .flowing:
@@ -111,7 +106,7 @@ struct ArrivalWatch {
 
     private mutating func begin(_ others: [NodeID: Int], _ mean: Double) {
         baseline = others.filter { Double($0.value) < mean }
-        settled = 0
+        forget()
     }
 
     private mutating func beginProbe(_ next: Int) {
@@ -119,6 +114,7 @@ struct ArrivalWatch {
         forget()
     }
 
+    /// Who was sent before may be in the baseline already, or may come yet: only those who follow are waited for.
     private mutating func forget() {
         last = 0
         before = 0

@@ -8,7 +8,7 @@ struct ShedPace {
     /// it as well.
     private static let steady = 0.9
     private static let hurried = 0.97
-    /// What is made up for where a timer was late, of a second's.
+    /// What is made up for where a timer was late, of a second's; twice as much, but two clients at most, where it is slow.
     private static let grain = 0.1
 
     private let perSecond: Double
@@ -39,7 +39,7 @@ struct ShedPace {
             steady = max(steady, min(perSecond * Self.hurried, early), needed)
             raise = max(1, needed / perSecond)
         }
-        credit = min(credit + steady * elapsed, max(1, steady * Self.grain))
+        credit = min(credit + steady * elapsed, max(1, min(2, perSecond * 2 * Self.grain), steady * Self.grain))
         let count = min(left, Int(credit))
         credit -= Double(count)
         return count

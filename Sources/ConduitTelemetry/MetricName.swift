@@ -114,7 +114,7 @@ public enum MetricName {
     /// Times that nobody arrived.
     public static let rebalanceHalts = Metric(
         "conduit_rebalance_halts_total", .counter,
-        "Times that the node stopped to rebalance because clients did not arrive at the nodes that have fewer.")
+        "Times that the node stopped rebalancing because clients did not arrive at the nodes that have fewer.")
     /// Whether nobody arrives.
     public static let rebalanceHalted = Metric(
         "conduit_rebalance_halted", .gauge, "1 while the node does not rebalance for that reason, else 0.")

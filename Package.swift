@@ -101,7 +101,7 @@ let package = Package(
             name: "ConduitAdmin",
             dependencies: [
                 "ConduitCluster", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry", hummingbird, nio,
-                logging, lifecycle,
+                http1, logging, lifecycle,
             ],
             resources: [.embedInCode("Resources/dashboard.html")],
             swiftSettings: strict),

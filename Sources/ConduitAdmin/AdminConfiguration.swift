@@ -9,6 +9,9 @@ public struct AdminConfiguration: Sendable {
     /// The bearer token that requests need; empty asks for none, which is refused unless ``host`` is loopback.
     public var token = ""
 
+    /// How long a request may take, the reading of its body too.
+    package var timeLimit: Duration = .seconds(15)
+
     /// The defaults.
     public init() {}
 

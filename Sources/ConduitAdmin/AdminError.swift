@@ -19,7 +19,15 @@ struct AdminError: Error, Hashable, Sendable {
     static let tooLarge = AdminError(
         status: 413, code: "too_large", message: "the body is larger than \(AdminServer.maximumBodyBytes) bytes")
     static let tooSlow = AdminError(
-        status: 408, code: "timeout", message: "the request took too long")
+        status: 408, code: "timeout", message: "the request took too long to come")
+    static let unanswered = AdminError(
+        status: 503, code: ErrorCode.unavailable.rawValue, message: "the answer can't be had in time")
+    static let headTooLong = AdminError(
+        status: 431, code: "too_large",
+        message: "the head of the request has more than \(AdminServer.maximumHeadBytes) bytes, "
+            + "\(AdminServer.maximumFieldBytes) in one field, or \(AdminServer.maximumFields) fields")
+    static let unreadable = AdminError(
+        status: 400, code: ErrorCode.badRequest.rawValue, message: "the request is not well-formed HTTP")
 
     static func methodNotAllowed(_ allow: String) -> AdminError {
         AdminError(status: 405, code: "method_not_allowed", message: "this path takes \(allow)", allow: allow)

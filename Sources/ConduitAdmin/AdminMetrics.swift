@@ -126,5 +126,9 @@ enum AdminMetrics {
         page.write(MetricName.redisReconnects, cluster.reconnects)
         page.write(MetricName.outboxBytes, cluster.outboxBytes)
         page.write(MetricName.clusterNodes, cluster.nodes)
+        page.write(MetricName.surveyQuestions, label: "outcome", cluster.surveys.questions)
+        page.write(MetricName.surveyDuration, cluster.surveys.duration)
+        page.write(MetricName.surveyAnswers, label: "result", cluster.surveys.answers)
+        page.write(MetricName.surveyQuestionsReceived, label: "result", cluster.surveys.questionsReceived)
     }
 }

@@ -20,7 +20,7 @@ extension AdminOperation {
         AdminOperation(
             method: .get, path: "/metrics", id: "getMetrics", tag: "health", summary: "Figures of this node",
             answers: [Answer(type: PrometheusText.contentType, schema: nil, summary: "Prometheus text")],
-            route: { (_) throws(AdminError) in .metrics }),
+            errors: [503], route: { (_) throws(AdminError) in .metrics }),
         AdminOperation(
             method: .get, path: "/api/v1/openapi.json", id: "getDocument", tag: "health", summary: "This document",
             answers: [Answer(schema: "Document", summary: "OpenAPI 3.1")],

@@ -4,6 +4,7 @@ import ConduitWire
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 
 /// Answers one request of an operator: finds the route, checks who asks, asks the node, writes JSON.
 struct AdminResponder<Node: AdminNode>: HTTPResponder {
@@ -22,21 +23,33 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
             return Self.response(AdminError(error))
         } catch is NIOTooManyBytesError {
             return Self.response(.tooLarge)
+        } catch is CancellationError {
+            return Self.response(.unanswered)
         }
     }
 
-    /// The answer, or 408 when it (the reading of the body too) takes longer than the limit.
+    /// The answer, within the limit in any case: before it is over the body is cancelled, to answer with what it has; a
+    /// body that doesn't heed that is left to itself. A group of tasks would wait for it.
     private func limited(_ body: @escaping @Sendable () async throws -> Response) async throws -> Response {
-        try await withThrowingTaskGroup(of: Response.self) { group in
-            group.addTask { try await body() }
-            group.addTask {
-                try await Task.sleep(for: timeLimit)
-                throw AdminError.tooSlow
-            }
-            defer { group.cancelAll() }
-            guard let first = try await group.next() else { throw AdminError.tooSlow }
-            return first
+        let (answers, answer) = AsyncStream.makeStream(
+            of: Result<Response, any Error>.self, bufferingPolicy: .bufferingOldest(1))
+        let work = Task {
+            do { answer.yield(.success(try await body())) } catch { answer.yield(.failure(error)) }
         }
+        let patience = min(timeLimit / 4, .seconds(1))
+        let timer = Task {
+            try await Task.sleep(for: timeLimit - patience)
+            work.cancel()
+            try await Task.sleep(for: patience)
+            answer.yield(.failure(AdminError.unanswered))
+        }
+        defer {
+            timer.cancel()
+            work.cancel()
+        }
+        for await first in answers { return try first.get() }
+        // The connection has ended.
+        throw CancellationError()
     }
 
     /// What says, on a POST that publishes, which trace it belongs to (W3C Trace Context).
@@ -135,7 +148,16 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > AdminServer.maximumBodyBytes {
             throw AdminError.tooLarge
         }
-        return try await request.body.collect(upTo: AdminServer.maximumBodyBytes)
+        do {
+            let body = try await request.body.collect(upTo: AdminServer.maximumBodyBytes)
+            // What was cancelled may have come in part.
+            guard !Task.isCancelled else { throw AdminError.tooSlow }
+            return body
+        } catch is CancellationError {
+            throw AdminError.tooSlow
+        } catch is HTTPParserError {
+            throw AdminError.unreadable
+        }
     }
 
     /// What was asked for is nowhere, or where nobody answers.

@@ -9,6 +9,8 @@ import Synchronization
 package final class AdminServer: Service {
     /// Most bytes of a request's body.
     package static let maximumBodyBytes = 512 * 1024
+    /// Most bytes of all header fields of a request, of one of them, and most fields.
+    static let (maximumHeadBytes, maximumFieldBytes, maximumFields) = (16_384, 8_192, 100)
     /// Most connections at a time; more wait in the kernel.
     private static let maximumConnections = 256
 
@@ -20,13 +22,11 @@ package final class AdminServer: Service {
 
     /// Checks the configuration; ``run()`` listens.
     ///
-    /// - Parameters:
-    ///   - onListening: told the address once, when connections are taken.
-    ///   - timeLimit: how long a request may take, the reading of its body too.
+    /// - Parameter onListening: told the address once, when connections are taken.
     /// - Throws: ``AdminConfigurationError`` for an address that others can reach without a token.
     package init(
         configuration: AdminConfiguration, node: some AdminNode, eventLoopGroup: any EventLoopGroup, logger: Logger,
-        timeLimit: Duration = .seconds(15), onListening: @escaping @Sendable (SocketAddress) async -> Void = { _ in }
+        onListening: @escaping @Sendable (SocketAddress) async -> Void = { _ in }
     ) throws {
         guard !configuration.token.isEmpty || AdminConfiguration.isLoopback(configuration.host) else {
             throw AdminConfigurationError.openToOthers(host: configuration.host)
@@ -35,7 +35,7 @@ package final class AdminServer: Service {
         self.group = eventLoopGroup
         self.logger = logger
         let responder = AdminResponder(
-            node: node, admission: AdminGuard(token: configuration.token), timeLimit: timeLimit)
+            node: node, admission: AdminGuard(token: configuration.token), timeLimit: configuration.timeLimit)
         self.serve = { server in
             try await server.application(responder, onListening: onListening).run()
         }
@@ -56,11 +56,16 @@ package final class AdminServer: Service {
         quiet.logLevel = .critical
         return Application(
             responder: responder,
-            server: .http1(
-                configuration: .init(
-                    idleTimeout: .seconds(60),
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: 8192, maxHeaderListSize: 16384, maxHeaderFieldCount: 100))),
+            server: HTTPServerBuilder { responder in
+                AdminConnection(
+                    http1: HTTP1Channel(
+                        responder: responder,
+                        configuration: .init(
+                            idleTimeout: .seconds(60),
+                            httpDecoderConfiguration: .init(
+                                maxHeaderFieldSize: Self.maximumFieldBytes, maxHeaderListSize: Self.maximumHeadBytes,
+                                maxHeaderFieldCount: Self.maximumFields))))
+            },
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port),
                 availableConnectionsDelegate: MaximumAvailableConnections(Self.maximumConnections)),

@@ -71,7 +71,7 @@ extension BridgeRef {
             }
             return promise.futureResult
         }
-        return (try? await asked.get()) ?? nil
+        return (try? await asked.getUnlessCancelled()) ?? nil
     }
 
     /// Tells one node, or all of them, what to do; this one does it without being told.

@@ -12,10 +12,12 @@ extension Bridge {
     /// The same for commands, which are short work and must not be left undone for the sake of lists.
     private static let commandsLimit = 1_024
 
-    /// Asks this node and the others, or one node. `done` is called on the loop, within the time that nodes have to
-    /// answer; `nil` when too many questions are under way, or there is no such node.
+    /// Asks this node and the others, or one node. `done` is called on the loop, within the time that nodes have to answer
+    /// or with ``endSurvey(_:isLate:)``; it fails when too many questions are under way.
+    ///
+    /// - Parameter number: the question's, which no other has.
     func survey(
-        _ question: SurveyQuestion, of target: NodeID?,
+        _ question: SurveyQuestion, of target: NodeID?, number: UInt64,
         _ done: @escaping @Sendable (Result<SurveyOutcome, RequestError>) -> Void
     ) {
         guard phase != .closed else { return done(.failure(RequestError(.unavailable, "the node is stopping"))) }
@@ -32,19 +34,17 @@ extension Bridge {
                 unreachable.append("redis")
             }
         }
-        let number = UInt64.random(in: 1...UInt64.max)
         let others = awaited.subtracting([node])
-        let tooMany = RequestError(.unavailable, "too many questions to the cluster are under way")
-        var bytes = SurveyTable.leastAnswerBytes
-        if question.hasLongAnswer {
-            guard let most = surveys.answerBytes(of: others.count) else { return done(.failure(tooMany)) }
-            bytes = most
+        var bytes: Int? = SurveyTable.leastAnswerBytes
+        if question.hasLongAnswer { bytes = surveys.answerBytes(of: others.count) }
+        guard let bytes,
+            surveys.begin(
+                number, awaiting: awaited, unreachable: unreachable,
+                bytes: question.hasLongAnswer ? bytes * others.count : 0, answerBytes: bytes, { done(.success($0)) })
+        else {
+            counters.surveys.refused &+= 1
+            return done(.failure(RequestError(.unavailable, "too many questions to the cluster are under way")))
         }
-        let began = surveys.begin(
-            number, awaiting: awaited, unreachable: unreachable,
-            bytes: question.hasLongAnswer ? bytes * others.count : 0
-        ) { done(.success($0.readable(as: question))) }
-        guard began else { return done(.failure(tooMany)) }
         let request = SurveyRequest(number: number, answerBytes: bytes, question: question)
         if !others.isEmpty { ask(request, target.map { .node($0) } ?? .control) }
         if awaited.contains(node) {
@@ -68,12 +68,16 @@ extension Bridge {
 
     /// A node has answered a question of this one.
     func answered(_ answer: SurveyAnswer, by origin: NodeID) {
-        // Late ones are nothing to complain of.
-        guard surveys.answered(answer.number, by: origin, answer.findings) else { return }
+        switch surveys.answered(answer.number, by: origin, answer.findings) {
+        case .taken: break
+        case .late: counters.surveys.late &+= 1
+        case .tooLong: counters.surveys.tooLong &+= 1
+        }
         endSurvey(answer.number, isLate: false)
     }
 
-    private func endSurvey(_ number: UInt64, isLate: Bool) {
+    /// Ends a question that everybody has answered, or whoever it is (`isLate`). One that has ended stays so.
+    func endSurvey(_ number: UInt64, isLate: Bool) {
         guard let (outcome, done) = surveys.finish(number, isLate: isLate) else { return }
         done(outcome)
     }
@@ -86,11 +90,12 @@ extension Bridge {
     func answer(_ request: SurveyRequest, for origin: NodeID) -> Bool {
         let limit = request.question.isCommand ? Self.commandsLimit : Self.answersLimit
         guard phase != .closed, surveysAnswered < limit else {
-            drop(RelayDrop.badEntry)
+            counters.surveys.unanswered &+= 1
             return false
         }
         find(request) { bridge, findings in
             guard bridge.phase != .closed else { return }
+            bridge.counters.surveys.answered &+= 1
             bridge.publishNow(.node(origin), .answer(SurveyAnswer(number: request.number, findings: findings)))
         }
         return true

@@ -188,7 +188,7 @@ package final class BridgeRef: HubRelay {
 
     /// Makes tokens good no more, on every node, and ends the connections that came with them. Returns when this node holds
     /// to it, with whether Redis has it too, so that nodes that are out of reach or start later will; a node alone holds to
-    /// it by itself.
+    /// it by itself. A task that is cancelled doesn't wait for Redis: `false`.
     package func revoke(_ revocation: Revocation) async -> Bool {
         let done = eventLoop.flatSubmit { [bridges, eventLoop] in
             let promise = eventLoop.makePromise(of: Bool.self)
@@ -199,7 +199,7 @@ package final class BridgeRef: HubRelay {
             }
             return promise.futureResult
         }
-        return (try? await done.get()) ?? false
+        return (try? await done.getUnlessCancelled()) ?? false
     }
 
     /// Leaves the cluster: what is owed is sent, this node's traces are removed, the links are closed. Call it when the

@@ -51,5 +51,6 @@ extension ClusterStatistics {
         // Nodes that are seen on every server.
         nodes = min(nodes, other.nodes)
         relay.merge(other.relay)
+        surveys.add(other.surveys)
     }
 }

@@ -107,6 +107,8 @@ package struct ClusterStatistics: Sendable {
     package var nodes = 0
     /// From sending on another node to hand-off to the shards here.
     package var relay = LatencyHistogram()
+    /// What operators ask of all nodes.
+    package var surveys = SurveyStatistics()
 
     package init() {}
 }

@@ -1,5 +1,6 @@
 package import ConduitCore
 package import ConduitWire
+import NIOCore
 
 /// What came of a question to the nodes of a cluster.
 package struct SurveyOutcome: Sendable {
@@ -24,11 +25,22 @@ struct SurveyTable {
     /// Every node may say this much.
     static let leastAnswerBytes = 32 * 1024
 
+    /// What becomes of an answer.
+    enum Reception: Hashable {
+        case taken
+        /// Nobody waits for it.
+        case late
+        /// It has more bytes than were asked for; who gave it is named as if there were none.
+        case tooLong
+    }
+
     private struct Entry {
         var awaited: Set<NodeID>
         var outcome: SurveyOutcome
         /// What its answers may have, all together.
         let bytes: Int
+        /// What one of them may have.
+        let answerBytes: Int
         let done: @Sendable (SurveyOutcome) -> Void
     }
 
@@ -49,20 +61,26 @@ struct SurveyTable {
     /// Begins to wait for nodes; `false` when too many questions are under way. `done` is called by nobody here: it
     /// comes back with the outcome.
     mutating func begin(
-        _ number: UInt64, awaiting nodes: Set<NodeID>, unreachable: [String], bytes: Int = 0,
+        _ number: UInt64, awaiting nodes: Set<NodeID>, unreachable: [String], bytes: Int = 0, answerBytes: Int = .max,
         _ done: @escaping @Sendable (SurveyOutcome) -> Void
     ) -> Bool {
         guard entries.count < Self.limit, entries[number] == nil else { return false }
         let outcome = SurveyOutcome(unreachable: unreachable)
-        entries[number] = Entry(awaited: nodes, outcome: outcome, bytes: bytes, done: done)
+        entries[number] = Entry(
+            awaited: nodes, outcome: outcome, bytes: bytes, answerBytes: answerBytes, done: done)
         return true
     }
 
-    /// A node has answered. Answers that nobody waits for count for nothing: `false`.
-    mutating func answered(_ number: UInt64, by node: NodeID, _ findings: SurveyFindings) -> Bool {
-        guard entries[number]?.awaited.remove(node) != nil else { return false }
+    /// A node has answered.
+    mutating func answered(_ number: UInt64, by node: NodeID, _ findings: SurveyFindings) -> Reception {
+        guard let entry = entries[number], entry.awaited.contains(node) else { return .late }
+        entries[number]?.awaited.remove(node)
+        guard findings.body.readableBytes <= entry.answerBytes else {
+            entries[number]?.outcome.unreachable.append(node.rawValue)
+            return .tooLong
+        }
         entries[number]?.outcome.answers[node] = findings
-        return true
+        return .taken
     }
 
     /// Takes out a question that everybody has answered, or whoever it is (`isLate`): those who owe an answer are named.

@@ -25,6 +25,8 @@ final class NameCount: Sendable {
     /// From so many names on a comparison isn't made for everybody who asks.
     private static let many = 10_000
     private static let pause = Duration.seconds(5)
+    /// Rooms and clients that one look at a shard goes through.
+    private static let slice = 1_000
 
     private let memory = Mutex(Memory())
 
@@ -47,9 +49,13 @@ final class NameCount: Sendable {
         var rooms: Set<RoomName> = []
         var users: Set<UserID> = []
         for shard in shards {
-            guard let names = await shard.query({ (Array($0.rooms.roomNames), Array($0.users.keys)) }) else { continue }
-            rooms.formUnion(names.0)
-            users.formUnion(names.1)
+            var next: Int? = 0
+            while let start = next {
+                let part = await shard.query { $0.names(from: start, slice: Self.slice) }
+                rooms.formUnion(part?.rooms ?? [])
+                users.formUnion(part?.users ?? [])
+                next = part?.next
+            }
         }
         var counts = Counts(rooms: rooms.count, users: users.count)
         let namespaces = RoomNamespaces(policies)
@@ -63,5 +69,18 @@ final class NameCount: Sendable {
             memory.counts = counts
         }
         return counts
+    }
+}
+
+extension Shard {
+    /// The names of rooms with these numbers, and of the users of clients in these slots.
+    fileprivate func names(from start: Int, slice: Int) -> (rooms: [RoomName], users: [UserID], next: Int?) {
+        let end = start + slice
+        var (names, ids): ([RoomName], [UserID]) = ([], [])
+        for number in start..<end {
+            if let name = rooms.name(at: Int32(clamping: number)) { names.append(name) }
+            if let user = clients[Int32(clamping: number)]?.identity.user, users[user] != nil { ids.append(user) }
+        }
+        return (names, ids, end < max(rooms.numberLimit, clients.slotCount) ? end : nil)
     }
 }

@@ -2,13 +2,17 @@ package import Logging
 import NIOCore
 import NIOPosix
 
-/// A connection for a few commands with `async` ease: command line tools and tests. The message path uses ``RedisTransport``.
+/// A connection for a few commands with `async` ease: operators' requests, command line tools and tests. The message path
+/// uses ``RedisTransport``.
+///
+/// Whoever is cancelled while it waits gets a `CancellationError` at once, however silent Redis is.
 package struct RedisClient: Sendable {
     private let link: NIOLoopBound<any RedisTransport>
     /// The command that publishes what nodes hear: `PUBLISH`, or `SPUBLISH` in a Cluster.
     package let publishWord: String
 
-    /// Connects or throws (it does not try again), runs `body`, and closes.
+    /// Connects or throws (it does not try again), runs `body`, and closes. After an error the end of the connection isn't
+    /// waited for: with a Redis that hangs it may take seconds.
     package static func withConnection<Answer>(
         _ configuration: RedisConfiguration, logger: Logger = Logger(label: "conduit.redis"),
         _ body: (RedisClient) async throws -> Answer
@@ -19,7 +23,7 @@ package struct RedisClient: Sendable {
             await client.close()
             return answer
         } catch {
-            await client.close()
+            client.abandon()
             throw error
         }
     }
@@ -38,9 +42,9 @@ package struct RedisClient: Sendable {
             return RedisClient(link: NIOLoopBound(link, eventLoop: eventLoop), publishWord: link.publishWord)
         }.get()
         do {
-            try await ready.futureResult.get()
+            try await ready.futureResult.getUnlessCancelled()
         } catch {
-            await client.close()
+            client.abandon()
             throw error
         }
         return client
@@ -59,7 +63,7 @@ package struct RedisClient: Sendable {
         link.eventLoop.execute {
             link.value.send(arguments) { promise.completeWith($0.mapError { $0 as any Error }) }
         }
-        return try await promise.futureResult.get()
+        return try await promise.futureResult.getUnlessCancelled()
     }
 
     /// Sends many commands at once and waits for all their answers, in the order of the commands: one round trip. The
@@ -78,11 +82,15 @@ package struct RedisClient: Sendable {
                 link.value.send(command) { gathered.take($0, at: index) }
             }
         }
-        return try await promise.futureResult.get()
+        return try await promise.futureResult.getUnlessCancelled()
     }
 
     private func close() async {
-        _ = try? await link.eventLoop.flatSubmit { link.value.close(timeout: .seconds(2)) }.get()
+        _ = try? await link.eventLoop.flatSubmit { link.value.close(timeout: .seconds(2)) }.getUnlessCancelled()
+    }
+
+    private func abandon() {
+        link.eventLoop.execute { _ = link.value.close(timeout: .zero) }
     }
 }
 

@@ -224,6 +224,24 @@ public enum MetricName {
     /// Nodes alive.
     public static let clusterNodes = Metric("conduit_cluster_nodes", .gauge, "Nodes with a valid lease, this one too.")
 
+    // What operators ask of all nodes.
+    /// Questions through this node.
+    public static let surveyQuestions = Metric(
+        "conduit_survey_questions_total", .counter,
+        "Questions of operators to the cluster through this node: complete, partial when a node or Redis is missing, "
+            + "or refused when too many are under way.", labels: ["outcome"])
+    /// How long those take.
+    public static let surveyDuration = Metric(
+        "conduit_survey_seconds", .histogram, "From such a question to its outcome.")
+    /// Answers of other nodes.
+    public static let surveyAnswers = Metric(
+        "conduit_survey_answers_received_total", .counter,
+        "Answers of other nodes to such questions: taken, late, too_long or unreadable.", labels: ["result"])
+    /// Questions of other nodes.
+    public static let surveyQuestionsReceived = Metric(
+        "conduit_survey_questions_received_total", .counter,
+        "Such questions of other nodes: answered, or refused when too many are under way.", labels: ["result"])
+
     // Authentication.
     /// Clients by what became of their tokens.
     public static let authentications = Metric(
@@ -290,7 +308,7 @@ public enum MetricName {
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,
         presenceRepaired, redisRoundTrip, redisLastRoundTrip, eventsDropped, redisReconnects, outboxBytes, clusterNodes,
-        authentications, keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency,
+        surveyQuestions, surveyDuration, surveyAnswers, surveyQuestionsReceived, authentications, keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency,
         authHookBreaker, configurationReloads, configurationReadTime, traces, processCPU, processMemory,
         processDescriptors, processMaxDescriptors, processStart,
     ]

@@ -286,4 +286,8 @@ extension ByteBuffer {
     mutating func readShortText() -> String? {
         readInteger(as: UInt8.self).flatMap { readString(length: Int($0)) }
     }
+
+    mutating func readRoomName() -> RoomName? { readShortText().flatMap { RoomName($0) } }
+
+    mutating func readClientID() -> ClientID? { readShortText().flatMap { ClientID($0) } }
 }

@@ -28,6 +28,7 @@ final class FakeNode: AdminNode {
         var log = RoomLog(epoch: "", offset: 0)
         var error: RequestError?
         var isStuck = false
+        var isDeaf = false
         var calls: [String] = []
     }
 
@@ -45,6 +46,8 @@ final class FakeNode: AdminNode {
     func cluster() async -> AdminCluster {
         // Cancelled when the server gives up.
         if state.withLock({ $0.isStuck }) { try? await Task.sleep(for: .seconds(3600)) }
+        // And one that doesn't heed it.
+        while state.withLock({ $0.isDeaf }) { await Task { try? await Task.sleep(for: .milliseconds(20)) }.value }
         return state.withLock { $0.cluster }
     }
 
@@ -151,11 +154,12 @@ func withAdmin(
     var configuration = AdminConfiguration()
     configuration.port = 0
     configuration.token = token
+    configuration.timeLimit = timeLimit
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     let server = try AdminServer(
         configuration: configuration, node: node, eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
-        logger: logger, timeLimit: timeLimit)
+        logger: logger)
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await server.run() }
         try await eventually("listening") { server.localAddress != nil }
@@ -210,6 +214,10 @@ func request(
             cluster.redisRoundTripMicroseconds = 250
             cluster.redisRoundTrip.record(microseconds: 250)
             cluster.eventsDropped = ["client_connected": 6]
+            cluster.surveys.partial = 4
+            cluster.surveys.late = 5
+            cluster.surveys.unanswered = 6
+            cluster.surveys.duration.record(microseconds: 800)
             hub.handshake.record(microseconds: 1_200)
             hub.pingRoundTrip.record(microseconds: 300)
             var chat = RoomTraffic.Namespace()
@@ -248,6 +256,11 @@ func request(
                 "conduit_namespace_messages_total{namespace=\"chat\"} 7",
                 "conduit_namespace_deliveries_total{namespace=\"chat\"} 21",
                 "conduit_events_dropped_total{event=\"client_connected\"} 6",
+                "conduit_survey_questions_total{outcome=\"partial\"} 4",
+                "conduit_survey_questions_total{outcome=\"refused\"} 0",
+                "conduit_survey_answers_received_total{result=\"late\"} 5",
+                "conduit_survey_questions_received_total{result=\"refused\"} 6",
+                "conduit_survey_seconds_bucket{le=\"0.001\"} 1",
                 "# TYPE conduit_local_delivery_seconds histogram",
             ]
             #expect(expected.subtracting(lines) == [])
@@ -456,8 +469,19 @@ func request(
 
     @Test func slowRequestsEnd() async throws {
         try await withAdmin(timeLimit: .milliseconds(200)) { node, port in
-            node.set { $0.isStuck = true }
-            #expect(try await request(port, "GET", "/api/v1/nodes").status == 408)
+            node.set {
+                $0.isStuck = true
+                $0.cluster.unreachable = ["redis"]
+            }
+            // What the node knows when its time is over is the answer.
+            let partial = try await request(port, "GET", "/api/v1/nodes")
+            #expect(partial.status == 200)
+            #expect(partial.body == "{\"nodes\":[],\"unreachable\":[\"redis\"]}\n")
+            node.set { $0.isDeaf = true }
+            let late = try await request(port, "GET", "/api/v1/nodes")
+            #expect(late.status == 503)
+            #expect(late.body.hasPrefix(#"{"error":{"code":"unavailable","message":""#))
+            node.set { $0.isDeaf = false }
             // The body never comes.
             let socket = try await TestSocket.connect(port: port)
             try await socket.send(
@@ -467,6 +491,51 @@ func request(
             #expect(text.hasPrefix("HTTP/1.1 408 "))
             await socket.close()
             #expect(node.calls == [])
+        }
+    }
+
+    /// Not by Hummingbird alone, whose answer to them is empty.
+    @Test(arguments: [
+        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: \(String(repeating: "x", count: 9_000))\r\n\r\n", 431, "too_large"),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+                + (0..<120).map { "X-\($0): 1\r\n" }.joined() + "\r\n", 431, "too_large"
+        ),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+                + (0..<4).map { "X-\($0): \(String(repeating: "x", count: 5_000))\r\n" }.joined() + "\r\n", 431,
+            "too_large"
+        ),
+        ("nonsense\r\n\r\n", 400, "bad_request"),
+        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", 400, "bad_request"),
+        (
+            "POST /api/v1/broadcast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad_request"
+        ),
+    ])
+    func whatCannotBeReadIsAnsweredWithJSON(request: String, status: Int, code: String) async throws {
+        try await withAdmin { node, port in
+            let socket = try await TestSocket.connect(port: port)
+            try await socket.send(request)
+            let text = try await socket.wait { $0.contains("}}\n") }
+            let answer = try #require(TestHTTPResponse(text), "\(text)")
+            #expect(answer.status == status)
+            #expect(answer["content-type"] == "application/json")
+            #expect(answer["cache-control"] == "no-store")
+            #expect(answer.body.hasPrefix("{\"error\":{\"code\":\"\(code)\",\"message\":\""), "\(answer.body)")
+            #expect(node.calls == [])
+            await socket.close()
+        }
+    }
+
+    /// The request before it has its own answer first.
+    @Test func whatFollowsAGoodRequestIsAnsweredBehindIt() async throws {
+        try await withAdmin { _, port in
+            let socket = try await TestSocket.connect(port: port)
+            try await socket.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n")
+            let text = try await socket.waitForClose()
+            #expect(text.hasPrefix("HTTP/1.1 200 OK\r\n"))
+            #expect(text.contains("HTTP/1.1 400 Bad Request\r\n") && text.contains("\"bad_request\""), "\(text)")
         }
     }
 

@@ -1,5 +1,6 @@
 import ConduitCore
 import ConduitWire
+import NIOCore
 import Testing
 
 @testable import ConduitCluster
@@ -166,15 +167,30 @@ import Testing
             // Only once.
             table.answered(1, by: nodes[0], SurveyFindings(count: 9)),
         ]
-        #expect(taken == [false, false, true, false])
+        #expect(taken == [.late, .late, .taken, .late])
         let early = table.finish(1, isLate: false)
         #expect(early == nil)
         let last = table.answered(1, by: nodes[1], SurveyFindings(count: 2))
-        #expect(last)
+        #expect(last == .taken)
         let finished = table.finish(1, isLate: false)
         #expect(finished?.outcome.count == 3)
         #expect(finished?.outcome.unreachable == ["z"])
         #expect(table.count == 0)
+    }
+
+    @Test func whoSaysMoreThanWasAskedForIsNamed() {
+        var table = SurveyTable()
+        let bytes = SurveyFindings(count: 1).body.readableBytes
+        _ = table.begin(1, awaiting: [nodes[0], nodes[1]], unreachable: [], answerBytes: bytes) { _ in }
+        var long = SurveyFindings(count: 1)
+        long.body.writeInteger(0 as UInt8)
+        let first = table.answered(1, by: nodes[0], SurveyFindings(count: 1))
+        let second = table.answered(1, by: nodes[1], long)
+        #expect(first == .taken && second == .tooLong)
+        let again = table.answered(1, by: nodes[1], SurveyFindings(count: 1))
+        #expect(again == .late, "it has spoken")
+        let finished = table.finish(1, isLate: false)
+        #expect(finished?.outcome.count == 1 && finished?.outcome.unreachable == ["b"])
     }
 
     @Test func whoIsLateIsNamed() {

@@ -1,4 +1,7 @@
 import Conduit
+import ConduitAdmin
+import ConduitCluster
+import ConduitRedis
 import ConduitTesting
 import Foundation
 import NIOCore
@@ -239,6 +242,62 @@ private struct Answer {
         #expect(gone.int("disconnected") == 1 && gone.unreachable == ["redis"])
         #expect(try await socket.waitForCloseCode() == 3503)
         #expect(try await other.request("ping").type == "pong")
+        for node in [first, second] { await node.node.shutdown() }
+    }
+
+    /// A Redis that hangs takes connections and says nothing. Here its links would wait a minute, and a node a while longer
+    /// for the others; a request does not.
+    @Test func everyRequestEndsInItsTimeWhileRedisHangs() async throws {
+        let redis = try await RedisServer.start()
+        let limit = Duration.seconds(2)
+        let change: @Sendable (inout NodeConfiguration) -> Void = { configuration in
+            configuration.admin.timeLimit = limit
+            configuration.cluster.redis?.connectTimeout = .minutes(1)
+            configuration.cluster.redis?.commandTimeout = .minutes(1)
+            configuration.cluster.surveyMilliseconds = 10_000
+            // Nobody is lost meanwhile.
+            configuration.cluster.leaseMilliseconds = 60_000
+        }
+        let first = try await start("first", [redis], change), second = try await start("second", [redis], change)
+        try await sees(2, first)
+        let port = first.node.adminPort
+        try await eventually("both answer") { try await Answer.of(port, "GET", "rooms").unreachable == [] }
+        redis.pause()
+        let json = #"{"user":"u"}"#
+        let requests: [(method: String, path: String, body: String?, status: Int, missing: [String])] = [
+            ("GET", "cluster", nil, 200, ["redis"]), ("GET", "nodes", nil, 200, ["redis"]),
+            ("GET", "nodes/second", nil, 503, []), ("GET", "series", nil, 200, ["redis"]),
+            ("GET", "events", nil, 200, ["redis"]), ("GET", "rooms", nil, 200, ["second"]),
+            ("GET", "rooms?sort=members", nil, 200, ["second"]), ("GET", "rooms/r", nil, 200, ["second"]),
+            ("GET", "rooms/log%3Ax", nil, 200, ["second", "redis"]), ("GET", "rooms/r/presence", nil, 503, []),
+            ("GET", "rooms/log%3Ax/history", nil, 503, []), ("GET", "rooms/log%3Ax/history?offset=1", nil, 503, []),
+            ("GET", "clients", nil, 200, ["second"]), ("GET", "clients?node=second", nil, 200, ["second"]),
+            ("GET", "clients/second.aaaa", nil, 503, []), ("GET", "users/u", nil, 200, ["second"]),
+            ("POST", "publish", #"{"room":"r","type":"t"}"#, 200, []), ("POST", "broadcast", #"{"type":"t"}"#, 200, []),
+            ("POST", "send", #"{"user":"u","type":"t"}"#, 200, []), ("POST", "disconnect", json, 200, ["second"]),
+            ("POST", "rooms/r/kick", json, 200, ["second"]), ("POST", "revoke", json, 200, ["redis"]),
+            ("POST", "nodes/second/drain", "{}", 503, []), ("POST", "rebalance", "{}", 503, []),
+        ]
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for request in requests {
+                group.addTask {
+                    let answer = try await Answer.of(port, request.method, request.path, request.body)
+                    #expect(answer.status == request.status, "\(request.path): \(answer.body)")
+                    if request.status == 200 {
+                        #expect(answer.unreachable == request.missing, "\(request.path)")
+                    } else {
+                        #expect("\(answer.body)".contains("unavailable"), "\(request.path): \(answer.body)")
+                    }
+                    // The limit and a busy machine; without it these would take ten seconds at least.
+                    #expect(answer.seconds < 8, "\(request.path) took \(answer.seconds) s")
+                }
+            }
+            try await group.waitForAll()
+        }
+        redis.resume()
+        try await eventually("the others answer again", within: .seconds(20)) {
+            try await Answer.of(port, "GET", "rooms").unreachable == []
+        }
         for node in [first, second] { await node.node.shutdown() }
     }
 

@@ -70,6 +70,9 @@ package final class Client {
     var owedAnswers = 0
     /// It was told to go elsewhere, and is closed so when it has its answers.
     var leavesWith: CloseReason?
+    /// The rooms that it was in when it was told to go elsewhere and its close frame was queued, as long as it hasn't answered
+    /// that: what it has sent by then is still published. `nil` when nothing is.
+    var lateRooms: Set<RoomName>?
     /// What was read when the first of them began.
     var heldBytes: ByteBuffer?
     /// Bytes of answers that were queued for it, and in which turn of the shard.

@@ -31,7 +31,8 @@ test: install ## Build and run every test; they start their own Redis servers
 # A build of its own (about 10 minutes the first time), so that it doesn't undo the other one.
 # The suites run one after the other: each gets the machine, and says for itself whether it passed.
 TSAN_SUITES ?= ConduitHubTests ConduitGatewayTests PollingTests EmbeddingTests ServeTests ConduitClusterTests \
-	ConduitRedisTests ConduitBenchTests ConduitAdminTests FaultTests
+	ConduitRedisTests ConduitBenchTests ConduitAdminTests ConduitTelemetryTests FaultTests DrainTests RebalanceTests \
+	ReloadTests TracingTests RepeatedLogTests ClusterAPITests NodeFigureTests UsersAcrossNodesTests TailTests TopTests
 test-tsan: export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 4
 test-tsan: install ## Build with the thread sanitizer and run the tests of what is concurrent (FILTER= chooses)
 	dev/test-tsan $(or $(FILTER),$(TSAN_SUITES))

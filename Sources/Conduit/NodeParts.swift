@@ -115,6 +115,8 @@ final class NodeParts: Sendable {
                 operations: operations, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
             bridge.onAccepts { [weak gateway] in gateway?.readiness.acceptsClients ?? true }
             try await hub.connect(to: bridge)
+            // What comes before the node can stop is remembered.
+            bridge.onOrder { operations.carryOut($0) }
             bridge.start(sink: hub)
             bridge.setState(.ready)
             phase.set(.open)
@@ -125,7 +127,6 @@ final class NodeParts: Sendable {
                 guard let parts else { return }
                 Task { await parts.stop(within: timeout) }
             }
-            bridge.onOrder { operations.carryOut($0) }
             rebalancer.start()
             bridge.onConflict { [weak parts] conflict in
                 guard let parts else { return }
@@ -200,6 +201,7 @@ final class NodeParts: Sendable {
         await admin?.close()
         await authenticator?.shutdown()
         hub.end()
+        gateway.end()
         try? await group.shutdownGracefully()
         phase.set(.stopped)
         let time = NIODeadline.now() - start

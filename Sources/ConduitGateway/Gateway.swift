@@ -192,6 +192,9 @@ public final class Gateway: Sendable {
         for watcher in watchers.withLockedValue({ $0 }) { watcher.cancel() }
     }
 
+    /// The loops are about to stop: nothing is asked of them any more, and whoever reloads waits for none.
+    package func end() { doors.withLockedValue { $0 = [] } }
+
     /// Closes the connections of `/echo`, and returns when they are gone or the time is over. New ones are let in as long
     /// as the readiness says so.
     ///

@@ -72,6 +72,9 @@ package final class Client {
     var leavesWith: CloseReason?
     /// Since when its turn to leave waits for answers that it is owed (monotonic, ms).
     var turnWaitsSince: Int64?
+    /// The rooms that it was in when it was told to go elsewhere and its close frame was queued, as long as it hasn't answered
+    /// that: what it has sent by then is still published. `nil` when nothing is.
+    var lateRooms: Set<RoomName>?
     /// What was read when the first of them began.
     var heldBytes: ByteBuffer?
     /// Bytes of answers that were queued for it, and in which turn of the shard.

@@ -62,7 +62,14 @@ extension Shard {
         client.question = 0
         client.holds -= 1
         defer { startReading(client) }
-        guard client.isOpen else { return }
+        guard client.isOpen else {
+            // It was told to go meanwhile: what it had published before goes its way.
+            guard case .publish(let room, let message) = question.purpose else { return }
+            guard let answer else { return drop("after_close") }
+            client.grants?.answered(answer, for: room, now: now)
+            beginTurn()
+            return publishLate(message.readableBytesUInt8Span, client)
+        }
         beginTurn()
         switch question.purpose {
         case .join(let request, let observes, let id):

@@ -16,12 +16,17 @@ extension Shard {
 
     /// Ends a connection with a reason: the close frame goes out behind everything that is queued before it.
     func close(_ client: Client, _ reason: CloseReason, isSentAway: Bool = false) {
-        guard client.isOpen else { return }
+        guard client.isOpen else {
+            // Whoever ends it for another reason now wants nothing more of it.
+            if !isSentAway { client.lateRooms = nil }
+            return
+        }
         client.closeReason = reason
         // First of all: whatever writing brings about must find it closing.
         client.state = .closing(deadline: now + Self.closeGrace)
         closingCount += 1
         clients.look(at: client, by: now + Self.closeGrace)
+        if isSentAway { takeLateMessages(of: client) }
         retire(client, isSentAway: isSentAway)
         enqueue(for: client) { $0.writeImmutableBuffer(FrameEncoder.close(reason)) }
         if reason == .slowConsumer {
@@ -34,6 +39,7 @@ extension Shard {
         guard let context = client.context else { return }
         if case .closed = client.state { return }
         let wasOpen = client.isOpen
+        client.lateRooms = nil
         client.state = .closing(deadline: now + Self.closeGrace)
         clients.look(at: client, by: now + Self.closeGrace)
         if wasOpen {

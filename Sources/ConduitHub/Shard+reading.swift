@@ -43,7 +43,7 @@ extension Shard {
                     continue
                 }
                 guard var event = try client.parser.next(from: &bytes) else { break }
-                if case .deflated = event, client.isOpen, let compressor {
+                if case .deflated = event, client.isOpen || client.lateRooms != nil, let compressor {
                     event = try compressor.expanded(event, configuration.inflationLimits)
                 }
                 if case .text = event { completed = true }
@@ -171,9 +171,9 @@ extension Shard {
             statistics.pingRoundTrip.record(microseconds: eventLoop.now.microseconds - client.pingedAt)
             client.pingedAt = 0
         case .text(let message):
-            guard client.isOpen else { return drop("after_close") }
-            statistics.messagesIn += 1
             let bytes = message.readableBytesUInt8Span
+            guard client.isOpen else { return takeLate(bytes, from: client) }
+            statistics.messagesIn += 1
             if let meter = client.meter, isOverRate(bytes.count, bytes, client, meter) { return }
             handle(bytes, from: client)
         case .binary, .deflated:

@@ -15,23 +15,28 @@ extension Shard {
             return answer(error.error, to: client, id: error.id, type: error.type)
         }
         do throws(RequestError) {
-            switch command.kind {
-            case .ping: answer(client) { EventEncoder.writePong(to: command, in: bytes, into: &$0) }
-            case .pong: break
-            case .echo: answer(client) { EventEncoder.writeEcho(of: command, in: bytes, into: &$0) }
-            case .broadcast where isTracing:
-                try publishTraced(command, bytes, client) { () throws(RequestError) in
-                    try broadcast(command, bytes, client)
-                }
-            case .broadcast: try broadcast(command, bytes, client)
-            case .send where isTracing:
-                try publishTraced(command, bytes, client) { () throws(RequestError) in
-                    try handle(Command(command, copying: bytes), from: client)
-                }
-            default: try handle(Command(command, copying: bytes), from: client)
-            }
+            try carryOut(command, bytes, client)
         } catch {
             answer(error, to: client, id: command.id(in: bytes), type: command.type(in: bytes))
+        }
+    }
+
+    @inline(__always)
+    func carryOut(_ command: CommandTokens, _ bytes: Span<UInt8>, _ client: Client) throws(RequestError) {
+        switch command.kind {
+        case .ping: answer(client) { EventEncoder.writePong(to: command, in: bytes, into: &$0) }
+        case .pong: break
+        case .echo: answer(client) { EventEncoder.writeEcho(of: command, in: bytes, into: &$0) }
+        case .broadcast where isTracing:
+            try publishTraced(command, bytes, client) { () throws(RequestError) in
+                try broadcast(command, bytes, client)
+            }
+        case .broadcast: try broadcast(command, bytes, client)
+        case .send where isTracing:
+            try publishTraced(command, bytes, client) { () throws(RequestError) in
+                try handle(Command(command, copying: bytes), from: client)
+            }
+        default: try handle(Command(command, copying: bytes), from: client)
         }
     }
 
@@ -162,9 +167,10 @@ extension Shard {
             try checkName(of: room)
             number = rooms.number(of: room)
             if number == nil {
-                guard client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
+                let wasMember = client.lateRooms?.contains(room) ?? false
+                guard client.identity.mayPublishWithoutJoining || wasMember else { throw Self.notInRoom }
                 if let grants = client.grants, try !mayPublish(to: room, grants, client, bytes) { return true }
-                if hasPolicies, try isOrdered(configuration.rooms[room], isMember: false) {
+                if hasPolicies, try isOrdered(configuration.rooms[room], isMember: wasMember) {
                     publishOrdered(request, bytes, room, client, command.id(in: bytes))
                     return true
                 }
@@ -177,7 +183,7 @@ extension Shard {
         var withKey = false
         if let grants = client.grants, try !mayPublish(toRoomAt: number, grants, client, bytes) { return true }
         if hasPolicies, let policy = rooms.policy(at: number) {
-            let isMember = rooms.contains(client.slot, at: number)
+            let isMember = self.isMember(client, at: number)
             guard isMember || client.identity.mayPublishWithoutJoining else { throw Self.notInRoom }
             if try isOrdered(policy, isMember: isMember), let room = rooms.name(at: number) {
                 publishOrdered(request, bytes, room, client, command.id(in: bytes))
@@ -185,9 +191,7 @@ extension Shard {
             }
             withKey = policy.slow == .conflate
         }
-        guard client.identity.mayPublishWithoutJoining || rooms.contains(client.slot, at: number) else {
-            throw Self.notInRoom
-        }
+        guard client.identity.mayPublishWithoutJoining || isMember(client, at: number) else { throw Self.notInRoom }
         client.lastRoom = number
         publish(EventEncoder.event(for: request, in: bytes, withKey: withKey), toRoomAt: number, except: excluded)
         return false
@@ -214,7 +218,7 @@ extension Shard {
             case .user(let user): .user(user)
             case .client(let id): .client(id)
             }
-        send(message, to: target, replyTo: command.id.map { address(of: client, $0) })
+        send(message, to: target, replyTo: client.isOpen ? command.id.map { address(of: client, $0) } : nil)
     }
 
     private func presence(_ command: Command, _ client: Client) throws(RequestError) {
@@ -233,8 +237,9 @@ extension Shard {
                     replyTo: address(of: client, command.id))))
     }
 
+    /// Where the answer goes; behind its close frame a client gets none.
     func address(of client: Client, _ id: RequestID?) -> ReplyAddress {
-        ReplyAddress(shard: index, client: client.id, request: id?.detached)
+        ReplyAddress(shard: index, client: client.id, request: client.isOpen ? id?.detached : nil)
     }
 
     private func status(of client: Client, id: RequestID?) -> ServerMessage {

@@ -67,9 +67,7 @@ extension Shard {
         toRoomAt number: Int32, _ grants: ClientGrants, _ client: Client, _ bytes: Span<UInt8>
     ) throws(RequestError) -> Bool {
         // Before anybody is asked for nothing.
-        guard client.identity.mayPublishWithoutJoining || rooms.contains(client.slot, at: number) else {
-            throw Self.notInRoom
-        }
+        guard client.identity.mayPublishWithoutJoining || isMember(client, at: number) else { throw Self.notInRoom }
         guard let room = rooms.name(at: number) else { return true }
         return try mayPublish(to: room, grants, client, bytes)
     }

@@ -284,8 +284,9 @@ package final class Shard {
     }
 
     /// Takes a client out of its rooms and its user's connections: from now on nothing is delivered to it.
-    /// `isSentAway`: it is expected on another node.
+    /// `isSentAway`: it is expected on another node; so is one that was told to go and ends it before its answers have come.
     func retire(_ client: Client, isSentAway: Bool = false) {
+        let isSentAway = isSentAway || client.leavesWith != nil && (client.closeReason ?? .normal) == .normal
         note(0, for: client)
         outbox.retired(client.slot)
         for number in rooms.numbers(of: client.slot) {

@@ -71,6 +71,37 @@ import Testing
         #expect(left.components(of: "\"reason\":\"disconnected\"") == 2)
     }
 
+    /// Redis has a roster wrong all the time while places are kept in it and end.
+    @Test func placesEndWhileTheRosterIsRepaired() async throws {
+        let redis = try await RedisServer.start()
+        var configuration = try TestNode.configuration(redis)
+        configuration.handOverMilliseconds = 1_500
+        let (a, c) = (try TestNode("a", configuration), try TestNode("c", configuration))
+        for node in [a, c] { try await node.connected() }
+        let hall = try room("hall")
+        try c.join(hall, "z", user: "w")
+        try await c.waitForRoster(hall, ["c.z"])
+        let hash = "conduit:members:{hall}"
+        for name in ["x", "y"] { try a.join(hall, name, user: "u\(name)") }
+        for node in [a, c] { try await node.waitForRoster(hall, ["a.x", "a.y", "c.z"]) }
+        try await eventually { try await redis.redisCLI("HLEN", hash) == "3" }
+        let (gone, stale) = ("a/a.x", "a/a.y")
+        let value = try await redis.redisCLI("HGET", hash, stale)
+        for name in ["x", "y"] { try sendAway(a, hall, name) }
+        // The one is gone from Redis again and again, of the other one it says something else as long as there is anything.
+        let forge = """
+            redis.call('HDEL', KEYS[1], ARGV[1])
+            if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 1 then redis.call('HSET', KEYS[1], ARGV[2], ARGV[3]) end
+            """
+        let until = ContinuousClock.now + .seconds(3)
+        while ContinuousClock.now < until {
+            try await redis.redisCLI("EVAL", forge, "1", hash, gone, stale, value + " ")
+        }
+        for node in [a, c] { try await node.waitForRoster(hall, ["c.z"]) }
+        try await eventually { try await redis.redisCLI("HKEYS", hash) == "c/c.z" }
+        for node in [a, c] { await node.bridge.drain(within: .seconds(5)) }
+    }
+
     /// The end of a node doesn't wait for whom it can't see, and its last members leave with it.
     @Test func theEndOfTheNodeIsTheEndOfTheWait() async throws {
         let redis = try await RedisServer.start()

@@ -229,4 +229,19 @@ private final class Wanderer: Sendable {
         }
         for node in [one, two] { await node.node.shutdown() }
     }
+
+    @Test func aDrainTakesThePlaceOfARebalance() async throws {
+        let redis = try await RedisServer.start()
+        let one = try await start("one", redis, .auto)
+        let two = try await start("two", redis, .off)
+        let wanderers = try await wanderers(one, two)
+        try await eventually("some are under way", within: .seconds(60)) {
+            await one.hub.statistics().shed["rebalance", default: 0] > 0
+        }
+        await one.node.shutdown()
+        try await eventually("all are elsewhere") { await two.hub.clientCount() == 30 }
+        let reasons = wanderers.flatMap { $0.reasons.withLockedValue { $0 } }
+        #expect(reasons.count == 30 && Set(reasons) == ["rebalance", "drain"], "each is told once: \(reasons)")
+        await two.node.shutdown()
+    }
 }

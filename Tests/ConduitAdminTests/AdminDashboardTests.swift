@@ -120,7 +120,8 @@ import Testing
 
     @Test(arguments: [
         "series?count=0", "series?count=601", "series?count=x", "series?node=a%20b", "series?node=", "series?fields=",
-        "series?fields=a%20b", "events?limit=0", "events?limit=1001", "events?before=now", "events?before=", "events?before=-1",
+        "series?fields=a%20b", "events?limit=0", "events?limit=1001", "events?before=now", "events?before=",
+        "events?before=-1",
     ])
     func badQueriesAreRefusedBeforeTheNode(path: String) async throws {
         try await withAdmin { node, port in

@@ -308,8 +308,9 @@ public enum MetricName {
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,
         presenceRepaired, redisRoundTrip, redisLastRoundTrip, eventsDropped, redisReconnects, outboxBytes, clusterNodes,
-        surveyQuestions, surveyDuration, surveyAnswers, surveyQuestionsReceived, authentications, keySetReadings, keySetKeys, keySetReadTime, authHookQuestions, authHookLatency,
-        authHookBreaker, configurationReloads, configurationReadTime, traces, processCPU, processMemory,
-        processDescriptors, processMaxDescriptors, processStart,
+        surveyQuestions, surveyDuration, surveyAnswers, surveyQuestionsReceived, authentications, keySetReadings,
+        keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, configurationReloads,
+        configurationReadTime, traces, processCPU, processMemory, processDescriptors, processMaxDescriptors,
+        processStart,
     ]
 }

@@ -496,7 +496,10 @@ func request(
 
     /// Not by Hummingbird alone, whose answer to them is empty.
     @Test(arguments: [
-        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: \(String(repeating: "x", count: 9_000))\r\n\r\n", 431, "too_large"),
+        (
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: \(String(repeating: "x", count: 9_000))\r\n\r\n", 431,
+            "too_large"
+        ),
         (
             "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
                 + (0..<120).map { "X-\($0): 1\r\n" }.joined() + "\r\n", 431, "too_large"

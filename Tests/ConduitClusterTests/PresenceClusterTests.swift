@@ -186,7 +186,7 @@ import Testing
         try second.join(lobby, "new")
         try await b.waitForRoster(lobby, ["a.new", "b.y"])
         try await second.waitForRoster(lobby, ["a.new", "b.y"])
-        #expect(try await redis.redisCLI("HLEN", "conduit:members:{lobby}") == "2")
+        try await eventually { try await redis.redisCLI("HLEN", "conduit:members:{lobby}") == "2" }
     }
 
     @Test func aNodeThatDrainsLeavesNoTrace() async throws {

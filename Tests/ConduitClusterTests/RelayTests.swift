@@ -63,6 +63,8 @@ import Testing
         let redis = try await RedisServer.start()
         var configuration = try TestNode.configuration(redis)
         configuration.publishHoldMicroseconds = hold
+        // What starves for a moment on a busy machine is not dead.
+        configuration.leaseMilliseconds = 60_000
         let a = try TestNode("a", configuration), b = try TestNode("b", configuration)
         try await a.connected()
         try await b.connected()
@@ -74,10 +76,11 @@ import Testing
         let count = 3_000
         for number in 0..<count { a.broadcast(rooms[number / 3 % 2], "{\"n\":\(10_000 + number)}") }
         await a.bridge.drain(within: .seconds(60))
-        try await eventually { b.sink.received.count { $0.json.hasPrefix("{\"n\"") } == count }
+        try? await eventually { b.sink.received.count { $0.json.hasPrefix("{\"n\"") } == count }
         let came = b.sink.received.filter { $0.json.hasPrefix("{\"n\"") }.map(\.json)
-        #expect(came == came.sorted())
         let statistics = await b.bridge.statistics()
+        #expect(came.count == count, "\(Set(came).count) of them once; \(statistics)")
+        #expect(came == came.sorted())
         #expect(statistics.relayGaps == 0 && statistics.relayDropped.isEmpty && statistics.relayDuplicates == 0)
         // Redis answers the publisher after it has told the listeners.
         try await eventually { await a.bridge.statistics().outboxBytes == 0 }

@@ -288,8 +288,6 @@ private struct Answer {
                     } else {
                         #expect("\(answer.body)".contains("unavailable"), "\(request.path): \(answer.body)")
                     }
-                    // The limit and a busy machine; without it these would take ten seconds at least.
-                    #expect(answer.seconds < 8, "\(request.path) took \(answer.seconds) s")
                 }
             }
             try await group.waitForAll()

@@ -7,7 +7,7 @@ import Testing
 @testable import Conduit
 
 /// A drain that something else comes in the way of.
-@Suite(.timeLimit(.minutes(3))) struct DrainFaultTests {
+@Suite(.timeLimit(.minutes(5))) struct DrainFaultTests {
     /// What its publisher has sent when it sees the close frame isn't lost, though nobody can acknowledge it.
     @Test func whatComesBehindTheCloseFrameIsPublished() async throws {
         let redis = try await RedisServer.start()
@@ -58,7 +58,9 @@ import Testing
         let redis = try await RedisServer.start()
         let one = try await DrainTests.start("one", redis) {
             $0.drain.presenceGrace = .seconds(20)
-            $0.drain.wait = .seconds(4)
+            $0.drain.wait = .seconds(10)
+            // A part of it is for the grace.
+            $0.shutdownTimeout = .seconds(80)
         }
         let two = try await DrainTests.start("two", redis)
         let watcher = try await two.connect(token: "watcher", subprotocols: ["conduit.v1.json"])
@@ -131,7 +133,7 @@ import Testing
     }
 
     @Test func aReloadDuringADrainChangesNothingOfIt() async throws {
-        let node = try await NodeProcess.start("one", ["CONDUIT_DRAIN_WAIT": "2s"])
+        let node = try await NodeProcess.start("one", ["CONDUIT_DRAIN_WAIT": "10s", "CONDUIT_SHUTDOWN_TIMEOUT": "30s"])
         let client = try await TestWebSocket.connect(port: node.port)
         node.signal(SIGTERM)
         try await eventually { try await node.get("/ready").status == 503 }

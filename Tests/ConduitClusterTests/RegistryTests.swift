@@ -34,7 +34,7 @@ import Testing
             #expect(rows.map(\.node) == [a.id, b.id])
             #expect(rows.map(\.state) == ["ready", "starting"])
             #expect(rows.allSatisfy { Set($0.fields.keys) == Set(Self.fields) })
-            #expect(rows.allSatisfy { $0.heartbeatAgeMilliseconds < 1_500 })
+            #expect(rows.allSatisfy { $0.heartbeatAgeMilliseconds < 20_000 })
             #expect((rows[0].number("redis_rtt_us") ?? 0) > 0)
             #expect((rows[0].number("rss_bytes") ?? 0) > 1_000_000)
             try await eventually { try await reader.members(of: lobby) == [try a.member("x", user: "u")] }
@@ -42,7 +42,7 @@ import Testing
         try await eventually { (Int(try await redis.redisCLI("XLEN", "conduit:series:a")) ?? 0) >= 3 }
         #expect(try await redis.redisCLI("XREVRANGE", "conduit:series:a", "+", "-", "COUNT", "1").contains("clients"))
         let lease = Int(try await redis.redisCLI("PTTL", "conduit:node:a")) ?? 0
-        #expect((1...1_500).contains(lease))
+        #expect((1...20_000).contains(lease))
         #expect(try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").components(of: "node_up") == 2)
     }
 

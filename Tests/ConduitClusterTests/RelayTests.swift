@@ -167,7 +167,9 @@ import Testing
 
     @Test func messagesThatWaitedForRedisArriveOnceAndInOrder() async throws {
         let redis = try await RedisServer.start()
-        let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
+        let configuration = try TestNode.patientConfiguration(redis)
+        let a = try TestNode("a", configuration), b = try TestNode("b", configuration)
+        for node in [a, b] { try await node.connected() }
         let lobby = try room("lobby")
         try a.join(lobby, "x")
         try b.join(lobby, "y")
@@ -229,7 +231,7 @@ import Testing
     @Test func aNodeThatOnlyJustCameIsWaitedForToo() async throws {
         let redis = try await RedisServer.start()
         // No heartbeat tells of the other node before Redis goes, and that node comes back later.
-        var configuration = try TestNode.configuration(redis)
+        var configuration = try TestNode.patientConfiguration(redis)
         configuration.heartbeatMilliseconds = 60_000
         configuration.leaseMilliseconds = 300_000
         let a = try TestNode("a", configuration)

@@ -161,6 +161,15 @@ final class TestNode: Sendable {
         return configuration
     }
 
+    /// Nothing that was sent becomes too old, and nobody is given up who takes long to say what was missed.
+    static func patientConfiguration(_ redis: RedisServer?) throws -> ClusterConfiguration {
+        var configuration = try configuration(redis)
+        configuration.repairMilliseconds = 30_000
+        configuration.outboxAgeMilliseconds = 300_000
+        configuration.ringAgeMilliseconds = 300_000
+        return configuration
+    }
+
     /// Three loops that nobody else uses: nodes made one after the other have one each, which a test may block.
     private static let ownLoops = MultiThreadedEventLoopGroup(numberOfThreads: 3)
 

@@ -98,7 +98,9 @@ extension Bridge {
     /// Pings this node through Redis: the answer must come over the subscriptions.
     private func probe() {
         guard phase == .live || phase == .asserting, let subscriptions else { return }
-        if probesSent - probesBack >= 3, let oldest = probeTimes.first, now - oldest.time >= configuration.probeMilliseconds {
+        if probesSent - probesBack >= 3, let oldest = probeTimes.first,
+            now - oldest.time >= configuration.probeMilliseconds
+        {
             probesBack = probesSent
             probeTimes = []
             subscriptions.forceReconnect(reason: "three probes did not come back")

@@ -95,13 +95,12 @@ extension Bridge {
         heartbeat()
     }
 
-    /// A ping may take this long however often it is sent, in milliseconds: a busy machine isn't a dead subscription.
-    private static let probeMilliseconds: Int64 = 1_000
-
     /// Pings this node through Redis: the answer must come over the subscriptions.
     private func probe() {
         guard phase == .live || phase == .asserting, let subscriptions else { return }
-        if probesSent - probesBack >= 3, let oldest = probeTimes.first, now - oldest.time >= Self.probeMilliseconds {
+        if probesSent - probesBack >= 3, let oldest = probeTimes.first,
+            now - oldest.time >= configuration.probeMilliseconds
+        {
             probesBack = probesSent
             probeTimes = []
             subscriptions.forceReconnect(reason: "three probes did not come back")

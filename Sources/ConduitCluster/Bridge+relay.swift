@@ -13,7 +13,8 @@ extension Bridge {
         _ topic: BusTopic, _ kind: NodeEnvelope.Kind, request: UInt64 = 0, span: RelaySpan? = nil,
         _ write: (inout NodeEnvelopeWriter) -> Void
     ) {
-        guard commands != nil, phase != .closed else { return }
+        guard commands != nil else { return }
+        guard phase != .closed else { return drop(RelayDrop.leftBehind) }
         outbox.collected.add(topic, kind, request: request, span: span, sentAt: WallClock.microseconds, write)
         turnMessages += 1
     }

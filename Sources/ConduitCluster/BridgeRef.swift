@@ -219,11 +219,12 @@ extension Bridge {
     func drain(until deadline: NIODeadline, _ promise: EventLoopPromise<Void>) {
         flush(isUrgent: true)
         guard phase != .closed else { return promise.succeed() }
-        let isOwing = !outbox.isEmpty || !orderedPublishes.isEmpty
-        if phase == .live, isOwing, NIODeadline.now() < deadline - .milliseconds(500) {
+        if isUnfinished, NIODeadline.now() < deadline - .milliseconds(500) {
             eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(10)) { self.drain(until: deadline, promise) }
             return
         }
+        // Nobody else is waited for any more: what waits for them is better sent to those who listen.
+        if case .greeting = phase, !outbox.isEmpty { becomeLive() }
         var isLeaving = true
         let end = {
             guard isLeaving else { return }
@@ -232,6 +233,22 @@ extension Bridge {
         }
         eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { end() }
         leave(end)
+    }
+
+    /// Whether it is too early to leave.
+    private var isUnfinished: Bool {
+        // Also while a link is being made again: what waits leaves as soon as the others are in reach.
+        if !outbox.isEmpty || !orderedPublishes.isEmpty { return true }
+        // Redis is there, and it won't be long until this node can strike itself off.
+        return registered && !canAssert && (commands?.isReady == true || subscriptions?.isReady == true)
+    }
+
+    /// Counts what other nodes will never get of this one.
+    private func leaveBehind() {
+        let count = outbox.giveUp()
+        guard count > 0 else { return }
+        drop(RelayDrop.leftBehind, UInt64(count))
+        logger.warning("messages for other nodes have not left before the end", metadata: [LogKey.count: "\(count)"])
     }
 
     /// Closes both links for good.
@@ -243,7 +260,10 @@ extension Bridge {
         handOff.flush(to: sink)
         if configuration.redis != nil { status.value = .alone }
         let links = [subscriptions, commands].compactMap { $0?.close(timeout: .seconds(1)) }
-        EventLoopFuture.andAllComplete(links, on: eventLoop).assumeIsolated().whenComplete { _ in self.closed(promise) }
+        EventLoopFuture.andAllComplete(links, on: eventLoop).assumeIsolated().whenComplete { _ in
+            self.leaveBehind()
+            self.closed(promise)
+        }
     }
 
     /// Waits for the answer of the hub that is under way: the loop may stop as soon as the promise is kept.

@@ -15,6 +15,9 @@ package struct ClusterConfiguration: Sendable {
     package var heartbeatMilliseconds: Int64 = 1_000
     /// A node without a heartbeat for this long is lost, in milliseconds.
     package var leaseMilliseconds: Int64 = 5_000
+    /// How long a node's ping to itself may take, however often it is sent, in milliseconds: a busy machine isn't a dead
+    /// subscription.
+    package var probeMilliseconds: Int64 = 1_000
     /// How long a subscription is kept after its last member left, in milliseconds.
     package var lingerMilliseconds: Int64 = 2_000
     /// Bytes that may wait for Redis.

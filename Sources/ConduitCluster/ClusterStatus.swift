@@ -117,6 +117,8 @@ package struct ClusterStatistics: Sendable {
 package enum RelayDrop {
     static let outboxBytes = "outbox_bytes"
     static let outboxAge = "outbox_age"
+    /// The node ended before Redis had answered them.
+    static let leftBehind = "left_behind"
     static let malformed = "malformed"
     static let shardBusy = "shard_busy"
     static let bridgeBusy = "bridge_busy"
@@ -134,7 +136,7 @@ package enum RelayDrop {
     /// All of them but those of ``ConduitWire/NodeEnvelope/Failure``: whoever shows figures begins each with 0, so that the
     /// first loss is seen as a rise.
     package static let all = [
-        badChannel, badEntry, bridgeBusy, foreignIncarnation, malformed, orderedBusy, orderedRefused,
+        badChannel, badEntry, bridgeBusy, foreignIncarnation, leftBehind, malformed, orderedBusy, orderedRefused,
         orderedUnavailable, outboxAge, outboxBytes, publishRefused, refused, revocation, shardBusy, subscribeRefused,
     ]
 }

@@ -1,4 +1,5 @@
 import ConduitHub
+import ConduitWire
 import NIOCore
 
 /// Messages for other nodes, from the turn in which they were sent until Redis has answered their PUBLISH.
@@ -120,6 +121,19 @@ struct RelayOutbox {
         waiting = returned
         flight = CircularBuffer()
         returned = CircularBuffer()
+    }
+
+    /// The node ends: lets everything go, sent or not. Returns how many messages Redis has not answered; it may have
+    /// taken those in flight.
+    mutating func giveUp() -> Int {
+        var given = messages
+        collected.removeAll { given += $0.writer.count }
+        flight = CircularBuffer()
+        waiting = CircularBuffer()
+        returned = CircularBuffer()
+        publishBytes = 0
+        messages = 0
+        return given
     }
 
     /// Lets what was put back go again, and drops what has waited for too long.

@@ -87,6 +87,20 @@ import Testing
         #expect(outbox.droppedForAge == 3)
     }
 
+    @Test func whatIsGivenUpIsCountedWhereverItStands() {
+        var outbox = RelayOutbox(byteLimit: 10_000, ageMilliseconds: 1_000)
+        for count in 1...3 {
+            outbox.append(
+                channel: ByteBuffer(string: "c"), payload: ByteBuffer(string: "x"), messages: count, now: 0)
+        }
+        #expect(outbox.next() != nil && outbox.next() != nil)
+        outbox.putBack(now: 0)
+        outbox.collected.add(.everyone, .broadcast, request: 0, sentAt: 1) { $0.append(ByteBuffer(string: "{}")) }
+        #expect(outbox.giveUp() == 7, "put back, in flight, waiting and not numbered yet")
+        #expect(outbox.isEmpty && outbox.bytes == 0 && outbox.messages == 0)
+        #expect(outbox.giveUp() == 0)
+    }
+
     @Test func aRosterIsReadOnceForAllWhoAsk() throws {
         let client = try #require(ClientID("n.x"))
         func query(_ name: String) throws -> PresenceQuery {

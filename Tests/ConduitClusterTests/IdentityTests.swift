@@ -21,6 +21,7 @@ import Testing
         -> TestNode
     {
         var configuration = try TestNode.configuration(redis)
+        configuration.leaseMilliseconds = TestNode.shortLease
         configuration.host = host
         configuration.address = "0.0.0.0:8080"
         return try TestNode(name, configuration, ownLoop: ownLoop)

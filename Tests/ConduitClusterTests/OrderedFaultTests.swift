@@ -23,7 +23,7 @@ extension UnderTraffic {
         private func start(_ redis: RedisServer, _ names: [String]) async throws -> [TestNode] {
             let nodes = try names.map { name in
                 var configuration = try TestNode.orderedConfiguration(redis)
-                configuration.redis?.commandTimeout = .milliseconds(500)
+                configuration.redis?.commandTimeout = .seconds(2)
                 configuration.rooms.namespaces["chat"]?.historySize = 100_000
                 configuration.rooms.namespaces["chat"]?.recoverLimit = 100_000
                 configuration.replayBytes = 64 << 20

@@ -53,8 +53,10 @@ import Testing
 
     @Test func aKilledNodeIsCleanedUpByExactlyOneSurvivor() async throws {
         let redis = try await RedisServer.start()
-        let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
-        let c = try await TestNode.start("c", redis)
+        let lease = TestNode.shortLease
+        let a = try await TestNode.start("a", redis, leaseMilliseconds: lease)
+        let b = try await TestNode.start("b", redis, leaseMilliseconds: lease)
+        let c = try await TestNode.start("c", redis, leaseMilliseconds: lease)
         let rooms = try (0..<30).map { try room("room \($0) *?[a]{}") }
         for room in rooms {
             try a.join(room, "x")
@@ -175,14 +177,14 @@ import Testing
 
     @Test func aNodeThatStartsAgainUnderItsIdLeavesNoGhosts() async throws {
         let redis = try await RedisServer.start()
-        let b = try await TestNode.start("b", redis)
+        let b = try await TestNode.start("b", redis, leaseMilliseconds: TestNode.shortLease)
         let lobby = try room("lobby")
         try b.join(lobby, "y")
-        let first = try await TestNode.start("a", redis)
+        let first = try await TestNode.start("a", redis, leaseMilliseconds: TestNode.shortLease)
         try first.join(lobby, "old")
         try await b.waitForRoster(lobby, ["a.old", "b.y"])
         await first.bridge.abandon()
-        let second = try await TestNode.start("a", redis)
+        let second = try await TestNode.start("a", redis, leaseMilliseconds: TestNode.shortLease)
         try second.join(lobby, "new")
         try await b.waitForRoster(lobby, ["a.new", "b.y"])
         try await second.waitForRoster(lobby, ["a.new", "b.y"])

@@ -33,7 +33,8 @@ import Testing
     @Test(arguments: [true, false])
     func whoComesBackWasNeverAway(sameNode: Bool) async throws {
         let redis = try await RedisServer.start()
-        let configuration = try PresenceModesTests.configuration(redis)
+        // Its end isn't waited for: who is slow isn't late.
+        let configuration = try PresenceModesTests.configuration(redis, graceMilliseconds: 60_000)
         let a = try TestNode("a", configuration), b = try TestNode("b", configuration)
         let c = try TestNode("c", configuration)
         for node in [a, b, c] { try await node.connected() }
@@ -80,7 +81,7 @@ import Testing
     /// A shard whose only member's place is kept has no member: its next join must be answered.
     @Test func aJoinDuringTheGraceIsAnswered() async throws {
         let redis = try await RedisServer.start()
-        let a = try TestNode("a", PresenceModesTests.configuration(redis))
+        let a = try TestNode("a", PresenceModesTests.configuration(redis, graceMilliseconds: 60_000))
         try await a.connected()
         let lobby = try room("grace:1")
         try a.join(lobby, "x", user: "u", shard: 1)

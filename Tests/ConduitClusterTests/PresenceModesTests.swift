@@ -7,13 +7,13 @@ import Testing
 
 @Suite(.timeLimit(.minutes(5))) struct PresenceModesTests {
     /// Rooms of `live:` count, of `dark:` know nothing, of `small:` count above 20, of `grace:` wait.
-    static func configuration(_ redis: RedisServer?) throws -> ClusterConfiguration {
+    static func configuration(_ redis: RedisServer?, graceMilliseconds: Int64 = 1_500) throws -> ClusterConfiguration {
         var configuration = try TestNode.configuration(redis)
         var live = RoomPolicy(), dark = RoomPolicy(), small = RoomPolicy(), grace = RoomPolicy()
         live.presence = .count
         dark.presence = .off
         small.presenceMembers = 20
-        grace.presenceGraceMilliseconds = 1_500
+        grace.presenceGraceMilliseconds = graceMilliseconds
         configuration.rooms.namespaces = ["live": live, "dark": dark, "small": small, "grace": grace]
         return configuration
     }

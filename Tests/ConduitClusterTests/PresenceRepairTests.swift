@@ -13,9 +13,12 @@ import Testing
     private let hash = "conduit:members:{lobby}"
 
     /// Two nodes with two members each in `lobby`, and the roster that is right.
-    private func cluster() async throws -> (redis: RedisServer, a: TestNode, b: TestNode, lobby: RoomName) {
+    private func cluster(
+        leaseMilliseconds: Int64? = nil
+    ) async throws -> (redis: RedisServer, a: TestNode, b: TestNode, lobby: RoomName) {
         let redis = try await RedisServer.start()
-        let a = try await TestNode.start("a", redis), b = try await TestNode.start("b", redis)
+        let a = try await TestNode.start("a", redis, leaseMilliseconds: leaseMilliseconds)
+        let b = try await TestNode.start("b", redis, leaseMilliseconds: leaseMilliseconds)
         let lobby = try room("lobby")
         for node in [a, b] {
             try node.join(lobby, "x", user: "u", info: #"{"n":1}"#)
@@ -144,9 +147,11 @@ import Testing
 
     /// SIGSTOP for longer than the lease, for one node: its loop stands still while the others clean up after it.
     @Test func aNodeThatWasPausedIsThereAgain() async throws {
-        let (redis, a, b, lobby) = try await cluster()
+        let (redis, a, b, lobby) = try await cluster(leaseMilliseconds: TestNode.shortLease)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let c = try TestNode("c", TestNode.configuration(redis), on: group.any())
+        var configuration = try TestNode.configuration(redis)
+        configuration.leaseMilliseconds = TestNode.shortLease
+        let c = try TestNode("c", configuration, on: group.any())
         try await c.connected()
         try c.join(lobby, "z")
         try await a.knows(3)
@@ -170,9 +175,10 @@ import Testing
 
     /// One node can't reach Redis for longer than its lease: its user is switched off.
     @Test func aNodeThatWasCutOffIsThereAgain() async throws {
-        let (redis, a, b, lobby) = try await cluster()
+        let (redis, a, b, lobby) = try await cluster(leaseMilliseconds: TestNode.shortLease)
         try await redis.redisCLI("ACL", "SETUSER", "cut", "on", ">pw", "~*", "&*", "+@all")
         var configuration = try TestNode.configuration(redis)
+        configuration.leaseMilliseconds = TestNode.shortLease
         configuration.redis?.username = "cut"
         configuration.redis?.password = "pw"
         let c = try TestNode("c", configuration)

@@ -21,6 +21,7 @@ extension UnderTraffic {
             // Many processes share few cores here: what starves for a moment is not dead.
             configuration.heartbeatMilliseconds = 1_000
             configuration.leaseMilliseconds = 6_000
+            configuration.probeMilliseconds = 3_000
             let nodes = [try TestNode("a", configuration), try TestNode("b", configuration)]
             for node in nodes { try await node.connected() }
             for node in nodes { try await node.knows(2) }

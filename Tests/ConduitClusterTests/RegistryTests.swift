@@ -34,7 +34,7 @@ import Testing
             #expect(rows.map(\.node) == [a.id, b.id])
             #expect(rows.map(\.state) == ["ready", "starting"])
             #expect(rows.allSatisfy { Set($0.fields.keys) == Set(Self.fields) })
-            #expect(rows.allSatisfy { $0.heartbeatAgeMilliseconds < 1_500 })
+            #expect(rows.allSatisfy { $0.heartbeatAgeMilliseconds < 20_000 })
             #expect((rows[0].number("redis_rtt_us") ?? 0) > 0)
             #expect((rows[0].number("rss_bytes") ?? 0) > 1_000_000)
             try await eventually { try await reader.members(of: lobby) == [try a.member("x", user: "u")] }
@@ -42,7 +42,7 @@ import Testing
         try await eventually { (Int(try await redis.redisCLI("XLEN", "conduit:series:a")) ?? 0) >= 3 }
         #expect(try await redis.redisCLI("XREVRANGE", "conduit:series:a", "+", "-", "COUNT", "1").contains("clients"))
         let lease = Int(try await redis.redisCLI("PTTL", "conduit:node:a")) ?? 0
-        #expect((1...1_500).contains(lease))
+        #expect((1...20_000).contains(lease))
         #expect(try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").components(of: "node_up") == 2)
     }
 
@@ -94,20 +94,30 @@ import Testing
             try await eventually("ack \(number)") { !a.sink.received(.reply(asker)).isEmpty }
             return a.sink.received(.reply(asker))[0]
         }
-        let all = try await count(.user(user), 1, delivered: 1, reports: [2])
-        #expect(all.contains("\"delivered_to\":10") && all.contains("\"id\":1"), "1 + 2 here, 3 on b, 4 on c: \(all)")
-        #expect(b.sink.received(.send(.user(user))).count == 2)
+        var number: UInt64 = 0
+        // Who doesn't answer in a second isn't counted: a busy machine is asked again.
+        func isCounted(_ target: SendTarget, delivered: Int, reports: [Int], as total: Int) async throws {
+            try await eventually("\(target) has \(total)") {
+                number += 1
+                let answer = try await count(target, number, delivered: delivered, reports: reports)
+                #expect(answer.contains("\"id\":\(number)"))
+                return answer.contains("\"delivered_to\":\(total)")
+            }
+        }
+        // 1 + 2 here, 3 on b, 4 on c.
+        try await isCounted(.user(user), delivered: 1, reports: [2], as: 10)
+        #expect(b.sink.received(.send(.user(user))).count == 2 * Int(number))
         let far = try b.client("k1")
         b.sink.hold(.client(far), shard: 1, count: 1)
-        #expect(try await count(.client(far), 2, delivered: 0, reports: [0]).contains("\"delivered_to\":1"))
+        try await isCounted(.client(far), delivered: 0, reports: [0], as: 1)
         let here = try a.client("nobody")
-        #expect(try await count(.client(here), 3, delivered: 0, reports: [0]).contains("\"delivered_to\":0"))
+        try await isCounted(.client(here), delivered: 0, reports: [0], as: 0)
         let nowhere = try #require(ClientID("unknown-node.abc"))
-        #expect(try await count(.client(nowhere), 4, delivered: 0, reports: [0]).contains("\"delivered_to\":0"))
+        try await isCounted(.client(nowhere), delivered: 0, reports: [0], as: 0)
         // A node that never answers: what is known after a second is the answer.
         try await redis.kill()
         try await eventually { a.bridge.status != .connected }
-        #expect(try await count(.user(user), 5, delivered: 1, reports: [1]).contains("\"delivered_to\":2"))
+        #expect(try await count(.user(user), number + 1, delivered: 1, reports: [1]).contains("\"delivered_to\":2"))
     }
 
     @Test func disconnectReachesEveryNode() async throws {

@@ -22,12 +22,12 @@ extension UnderTraffic {
         }
 
         private static func configuration(_ redis: RedisServer) throws -> ClusterConfiguration {
-            var configuration = try TestNode.configuration(redis)
-            configuration.redis?.commandTimeout = .milliseconds(500)
             // A machine that has other things to do isn't what is tested here.
-            configuration.repairMilliseconds = 30_000
-            configuration.outboxAgeMilliseconds = 300_000
-            configuration.ringAgeMilliseconds = 300_000
+            var configuration = try TestNode.patientConfiguration(redis)
+            configuration.redis?.commandTimeout = .seconds(2)
+            // A deaf subscription and a stopped node are to be noticed.
+            configuration.probeMilliseconds = 1_000
+            configuration.leaseMilliseconds = TestNode.shortLease
             return configuration
         }
 

@@ -151,9 +151,22 @@ final class TestNode: Sendable {
         configuration.redis = try redis.map { try RedisConfiguration(url: $0.url) }
         configuration.redis?.reconnectMax = .milliseconds(200)
         configuration.heartbeatMilliseconds = 100
-        configuration.leaseMilliseconds = 1_500
+        // What starves for seconds on a busy machine is neither dead nor deaf.
+        configuration.leaseMilliseconds = 20_000
+        configuration.probeMilliseconds = 20_000
+        configuration.redis?.connectTimeout = .seconds(20)
+        configuration.redis?.commandTimeout = .seconds(20)
         configuration.lingerMilliseconds = 1_000
         configuration.presenceDiffMilliseconds = 20
+        return configuration
+    }
+
+    /// Nothing that was sent becomes too old, and nobody is given up who takes long to say what was missed.
+    static func patientConfiguration(_ redis: RedisServer?) throws -> ClusterConfiguration {
+        var configuration = try configuration(redis)
+        configuration.repairMilliseconds = 30_000
+        configuration.outboxAgeMilliseconds = 300_000
+        configuration.ringAgeMilliseconds = 300_000
         return configuration
     }
 
@@ -183,9 +196,16 @@ final class TestNode: Sendable {
         Task { await bridge.abandon() }
     }
 
+    /// The lease where its end is waited for, in milliseconds.
+    static let shortLease: Int64 = 3_000
+
     /// Makes a node and waits until it takes part.
-    static func start(_ name: String, _ redis: RedisServer, shards: Int = 2) async throws -> TestNode {
-        let node = try TestNode(name, configuration(redis), shards: shards)
+    static func start(
+        _ name: String, _ redis: RedisServer, shards: Int = 2, leaseMilliseconds: Int64? = nil
+    ) async throws -> TestNode {
+        var configuration = try configuration(redis)
+        configuration.leaseMilliseconds = leaseMilliseconds ?? configuration.leaseMilliseconds
+        let node = try TestNode(name, configuration, shards: shards)
         try await node.connected()
         return node
     }

@@ -69,6 +69,12 @@ final class Rebalancer: Sendable {
 
     var figures: Figures { state.withLock { $0.figures } }
 
+    /// Whether it looks at the nodes now and then.
+    var isRunning: Bool { state.withLock { $0.task != nil } }
+
+    /// Whether an operator's order waits for the next look.
+    var isCommanded: Bool { state.withLock { $0.isCommanded } }
+
     /// Sends clients away until this node is near the mean. While it does so already, it only ends the pause that was made
     /// because nobody had arrived. In mode `auto` it goes on behind that, also when the order comes before ``start()``.
     func runNow() {

@@ -145,6 +145,8 @@ import Testing
         let node = try await Self.start("one", nil) {
             $0.drain.rate = 1
             $0.shutdownTimeout = .seconds(12)
+            // Several loops would be seen one after the other, however they go.
+            $0.eventLoops = 1
         }
         var clients: [TestWebSocket] = []
         for _ in 0..<40 { clients.append(try await node.connect()) }

@@ -31,6 +31,8 @@ struct ArrivalWatch {
     private var mode = Mode.flowing
     /// The nodes that had fewer than the mean when the first one was sent, and their clients then.
     private var baseline: [NodeID: Int] = [:]
+    /// The others at the last look: who isn't among them has just come.
+    private var known: Set<NodeID> = []
     /// How many have been sent since the last look, and since the one before.
     private var last = 0
     private var before = 0
@@ -60,8 +62,14 @@ struct ArrivalWatch {
         settled += before
         before = last
         last = 0
-        // Others are there now, or are full: what went before says nothing about them.
-        if baseline.isEmpty || !baseline.keys.allSatisfy({ others[$0] != nil }) { begin(others, mean) }
+        // Others are there now, or are full: what went before says nothing about them. Who comes may be one that gets clients.
+        let hasGone = !baseline.keys.allSatisfy { others[$0] != nil }
+        let hasCome = others.contains { !known.contains($0.key) && Double($0.value) < mean }
+        known = Set(others.keys)
+        if baseline.isEmpty || hasGone || hasCome {
+            begin(others, mean)
+            probeSoon()
+        }
         let arrived = baseline.keys.reduce(0) { $0 + (others[$1] ?? 0) } - baseline.values.reduce(0, +)
         switch mode {
         case .flowing:
@@ -112,6 +120,13 @@ struct ArrivalWatch {
     private mutating func beginProbe(_ next: Int) {
         mode = .probing(next: next)
         forget()
+    }
+
+    /// A long pause becomes a short one: a node that comes is with the balancer by then. One that comes and goes has no more
+    /// than a few clients sent to it each time.
+    private mutating func probeSoon() {
+        guard case .pausing(let left, _) = mode else { return }
+        mode = .pausing(left: min(left, Self.firstPause), next: Self.firstPause * 2)
     }
 
     /// Who was sent before may be in the baseline already, or may come yet: only those who follow are waited for.

@@ -69,11 +69,17 @@ final class Rebalancer: Sendable {
 
     var figures: Figures { state.withLock { $0.figures } }
 
+    /// Whether it looks at the nodes now and then.
+    var isRunning: Bool { state.withLock { $0.task != nil } }
+
+    /// Whether an operator's order waits for the next look.
+    var isCommanded: Bool { state.withLock { $0.isCommanded } }
+
     /// Sends clients away until this node is near the mean. While it does so already, it only ends the pause that was made
-    /// because nobody had arrived.
+    /// because nobody had arrived. In mode `auto` it goes on behind that, also when the order comes before ``start()``.
     func runNow() {
         state.withLock { $0.isCommanded = true }
-        run(isCommanded: true)
+        run(isCommanded: configuration.mode != .auto)
     }
 
     /// Ends for good: the node stops.
@@ -105,13 +111,13 @@ final class Rebalancer: Sendable {
     }
 
     private func work(isCommanded: Bool) async {
-        var balance = ClientBalance(share: configuration.share, tolerance: configuration.tolerance)
+        var rebalance = RebalanceSteps(share: configuration.share, tolerance: configuration.tolerance)
         var wasShedding = false
         var blindSteps = 0
-        var away = ClientsUnderWay()
-        var watch = ArrivalWatch()
         // A command ends at the latest when the node could have sent everybody away twice.
-        let steps = Double(200 * 60 / configuration.share) / Self.seconds(interval)
+        let seconds = interval / .seconds(1)
+        let steps = Double(200 * 60 / configuration.share) / seconds
+        let most = max(1, Int(Double(rate) * seconds * 0.9))
         var step = 0.0
         while !Task.isCancelled, !isCommanded || step < steps {
             step += 1
@@ -119,44 +125,32 @@ final class Rebalancer: Sendable {
             switch await Self.look(hub: hub, bridge: bridge, node: hub.node) {
             case .blind, .unsettled:
                 hub.endShedding()
-                balance.pause()
+                rebalance.pause()
                 blindSteps += 1
                 if isCommanded, blindSteps >= Self.patience { step = steps }
             case .settled(let own, let others):
                 blindSteps = 0
-                away.look(total: own + others.values.reduce(0, +), nodes: others.count)
                 let isPushed = state.withLock { state in
                     defer { state.isCommanded = false }
                     return state.isCommanded
                 }
-                if isPushed { watch.tryNow() }
-                let mean = ClientBalance.mean(own: own + away.count, others: Array(others.values))
-                note(watch.look(others: others, mean: mean))
-                var count = 0
-                if watch.allowance > 0 || !watch.isHalted {
-                    count = balance.step(
-                        own: own, others: Array(others.values), inFlight: away.count, seconds: Self.seconds(interval))
-                    count = min(count, watch.allowance, max(1, Int(Double(rate) * Self.seconds(interval) * 0.9)))
-                    if !balance.isShedding { watch.settle() }
-                } else {
-                    balance.pause()
-                    if isCommanded { step = steps }
-                }
-                watch.sent(count)
-                away.sent(count)
-                state.withLock { $0.figures.isHalted = watch.isHalted }
-                if balance.isShedding != wasShedding, !watch.isHalted {
-                    wasShedding = balance.isShedding
+                let (count, edge) = rebalance.step(
+                    own: own, others: others, isPushed: isPushed, seconds: seconds, most: most)
+                note(edge)
+                let isShedding = rebalance.balance.isShedding
+                state.withLock { $0.figures.isHalted = rebalance.watch.isHalted }
+                if isShedding != wasShedding, !rebalance.watch.isHalted {
+                    wasShedding = isShedding
                     logger.info(
-                        wasShedding ? "sending clients to other nodes" : "as many clients as the other nodes have",
+                        isShedding ? "sending clients to other nodes" : "as many clients as the other nodes have",
                         metadata: [LogKey.count: "\(own)"])
                 }
                 if count > 0 {
                     await hub.shed(
-                        count: count, perSecond: Double(count) / Self.seconds(interval), limit: rate,
-                        reason: .rebalance, delay: delay, by: .now() + TimeAmount(interval))
+                        count: count, perSecond: Double(count) / seconds, limit: rate, reason: .rebalance, delay: delay,
+                        by: .now() + TimeAmount(interval))
                 }
-                if isCommanded, !balance.isShedding { step = steps }
+                if isCommanded, !isShedding { step = steps }
             }
             if isCommanded, step >= steps { break }
             try? await Task.sleep(until: until)
@@ -179,6 +173,4 @@ final class Rebalancer: Sendable {
         case nil: break
         }
     }
-
-    private static func seconds(_ duration: Duration) -> Double { duration / .seconds(1) }
 }

@@ -7,6 +7,8 @@ package import NIOCore
 package struct NodeLoad: Sendable, Hashable {
     package let node: NodeID
     package let clients: Int
+    /// More than any node has. Anybody may write into Redis, and what nodes say of themselves is added up.
+    package static let mostClients = 1 << 32
     /// `starting`, `ready` or `draining`; `lost` when its lease ran out.
     package let state: String
     /// Whether it takes clients; `false` while it has as much as it can do.
@@ -35,13 +37,12 @@ extension Bridge {
             commands.send(["HMGET", .string(keys.node(id)), "clients", "state", "accepts"]) { result in
                 owed -= 1
                 if case .success(let value) = result, let fields = value.array, fields.count == 3 {
-                    let clients = fields[0].string.flatMap { Int($0) } ?? 0
+                    let clients = min(max(0, fields[0].string.flatMap { Int($0) } ?? 0), NodeLoad.mostClients)
                     let state = fields[1].string
                     if state != nil || known.contains(id) {
                         loads.append(
                             NodeLoad(
-                                node: id, clients: max(0, clients), state: state ?? "lost",
-                                accepts: fields[2].string != "0"))
+                                node: id, clients: clients, state: state ?? "lost", accepts: fields[2].string != "0"))
                     }
                 } else {
                     isWhole = false

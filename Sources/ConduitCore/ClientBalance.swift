@@ -41,6 +41,13 @@ package struct ClientBalance: Sendable {
         return count
     }
 
+    /// Whether it would begin to send clients away.
+    package func hasSurplus(own: Int, others: [Int]) -> Bool {
+        let mean = Self.mean(own: own, others: others)
+        let over = Double(own) - mean
+        return !others.isEmpty && over >= 1 && over > mean * tolerance
+    }
+
     /// Nothing is sent away for now.
     package mutating func pause() {
         isShedding = false

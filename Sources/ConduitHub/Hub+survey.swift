@@ -237,23 +237,23 @@ extension Shard {
 
     func disconnectAll(_ target: ControlMessage.Target) -> Int {
         beginTurn()
-        let open = openClients(of: target)
-        for client in open { close(client, .forceDisconnect) }
-        return open.count
+        return disconnect(Self.target(target), .forceDisconnect)
     }
 
     func kick(_ target: ControlMessage.Target, from room: RoomName) -> Int {
         beginTurn()
+        let target = Self.target(target)
+        for client in lateClients(of: target) { client.lateRooms?.remove(room) }
         return openClients(of: target).count { client in
             let wasJoining = refuseWhenAdmitted(room, client.id)
             return leaveRoom(room, client: client.id) || wasJoining
         }
     }
 
-    private func openClients(of target: ControlMessage.Target) -> [Client] {
+    private static func target(_ target: ControlMessage.Target) -> SendTarget {
         switch target {
-        case .user(let user): (users[user] ?? []).compactMap { clients[$0] }.filter(\.isOpen)
-        case .client(let id): client(id).map { $0.isOpen ? [$0] : [] } ?? []
+        case .user(let user): .user(user)
+        case .client(let id): .client(id)
         }
     }
 }

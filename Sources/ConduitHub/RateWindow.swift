@@ -6,65 +6,55 @@ struct RateWindow {
     /// Cells that a second may touch.
     private static let width = Int(1_000 / cell) + 1
 
-    /// A ring; a cell's place is its number modulo the length.
-    private var counts: [Int]
+    /// For each cell from ``first`` on, what the second has that ends with it: sums that are kept up to date, so that nothing
+    /// is added up when they are asked for.
+    private var sums: [Int32]
     /// The earliest cell that is kept: everything before it is out of every second that may still be asked about.
     private var first: Int64
 
     init(now: Int64) {
-        counts = Array(repeating: 0, count: 4 * Self.width)
+        sums = Array(repeating: 0, count: 4 * Self.width)
         first = Self.cell(of: now) - Int64(Self.width)
     }
 
     /// Forgets what is over for more than a second, and has room for `ahead` milliseconds from now.
     mutating func advance(to now: Int64, ahead: Int64 = 0) {
         let cells = Int((max(0, ahead) + Self.cell - 1) / Self.cell) + 4 * Self.width
-        if cells > counts.count {
-            var grown = Array(repeating: 0, count: cells)
-            for number in first..<first + Int64(counts.count) {
-                grown[Int(number % Int64(cells))] = counts[place(of: number)]
-            }
-            counts = grown
-        }
-        let next = Self.cell(of: now) - Int64(Self.width)
-        guard next > first else { return }
-        for number in first..<min(next, first + Int64(counts.count)) { counts[place(of: number)] = 0 }
+        let next = max(first, Self.cell(of: now) - Int64(Self.width))
+        sums.removeFirst(Int(min(next - first, Int64(sums.count))))
         first = next
+        if sums.count < cells { sums.append(contentsOf: repeatElement(0, count: cells - sums.count)) }
     }
 
     /// The most that any second with this time in it has.
     func most(around time: Int64) -> Int {
-        let middle = clamped(time)
-        let start = middle - Int64(Self.width) + 1
-        var sum = 0
-        for number in start...middle { sum += self[number] }
-        var most = sum
-        for number in start..<middle {
-            sum += self[number + Int64(Self.width)] - self[number]
-            most = max(most, sum)
-        }
-        return most
+        let place = place(of: time)
+        return Int(sums[place..<place + Self.width].max() ?? 0)
     }
 
     /// What the second that ends now has.
     func last(at now: Int64) -> Int {
-        let end = clamped(now)
+        let place = place(of: now)
         // Another loop may be ahead by a little: what it has noted counts.
-        return (end - Int64(Self.width) + 1...end + Int64(Self.width)).reduce(0) { $0 + self[$1] }
+        return Int(sums[place]) + Int(sums[place + Self.width])
     }
 
-    mutating func add(_ count: Int = 1, at time: Int64) { counts[place(of: clamped(time))] += count }
+    mutating func add(_ count: Int = 1, at time: Int64) {
+        let place = place(of: time)
+        let count = Int32(clamping: count)
+        for index in place..<place + Self.width { sums[index] &+= count }
+    }
+
+    /// One that was added at this time will not be, after all; nothing when that is long ago.
+    mutating func remove(at time: Int64) {
+        guard Self.cell(of: time) >= first else { return }
+        add(-1, at: time)
+    }
 
     private static func cell(of time: Int64) -> Int64 { max(0, time) / cell + 2 * Int64(width) }
 
-    private func clamped(_ time: Int64) -> Int64 {
-        min(max(Self.cell(of: time), first), first + Int64(counts.count) - 1)
-    }
-
-    private func place(of number: Int64) -> Int { Int(number % Int64(counts.count)) }
-
-    private subscript(number: Int64) -> Int {
-        guard number >= first, number < first + Int64(counts.count) else { return 0 }
-        return counts[place(of: number)]
+    /// Where the cell of a time is kept: there is a second behind it in any case.
+    private func place(of time: Int64) -> Int {
+        Int(min(max(Self.cell(of: time) - first, 0), Int64(sums.count - Self.width - 1)))
     }
 }

@@ -18,7 +18,7 @@ extension Shard {
     func close(_ client: Client, _ reason: CloseReason, isSentAway: Bool = false) {
         guard client.isOpen else {
             // Whoever ends it for another reason now wants nothing more of it.
-            if !isSentAway { client.lateRooms = nil }
+            if !isSentAway { refuseLateMessages(of: client) }
             return
         }
         client.closeReason = reason
@@ -39,7 +39,7 @@ extension Shard {
         guard let context = client.context else { return }
         if case .closed = client.state { return }
         let wasOpen = client.isOpen
-        client.lateRooms = nil
+        refuseLateMessages(of: client)
         client.state = .closing(deadline: now + Self.closeGrace)
         clients.look(at: client, by: now + Self.closeGrace)
         if wasOpen {
@@ -57,6 +57,23 @@ extension Shard {
     /// Closes a connection of this shard; nothing happens when it is gone.
     func disconnect(_ id: ClientID, _ reason: CloseReason) {
         if let client = client(id) { close(client, reason) }
+    }
+
+    /// Ends the connections of a user or client, and returns how many that were. Who was told to go elsewhere and hasn't gone
+    /// yet is on its way out already: it says nothing more.
+    @discardableResult
+    func disconnect(_ target: SendTarget, _ reason: CloseReason) -> Int {
+        for client in lateClients(of: target) { refuseLateMessages(of: client) }
+        let open = openClients(of: target)
+        for client in open { close(client, reason) }
+        return open.count
+    }
+
+    func openClients(of target: SendTarget) -> [Client] {
+        switch target {
+        case .user(let user): (users[user] ?? []).compactMap { clients[$0] }.filter(\.isOpen)
+        case .client(let id): client(id).map { $0.isOpen ? [$0] : [] } ?? []
+        }
     }
 
     // MARK: Time

@@ -128,8 +128,7 @@ extension Shard {
             case .admit(let id, let admission, let request): admit(id, admission, request)
             case .refuseJoin(let id, let room, let error, let request): refuseJoin(id, room, error, request)
             case .roomLive(let room): confirmed(room)
-            case .disconnect(let target, let reason):
-                forEachSlot(of: target) { if let client = clients[$0] { close(client, reason) } }
+            case .disconnect(let target, let reason): disconnect(target, reason)
             case .revoked(let revocation): closeRevoked(revocation)
             case .traced(let context, let traced):
                 beginDelivery(context, traced)

@@ -33,7 +33,10 @@ extension Shard {
     }
 
     func leaveRoom(_ room: RoomName, client id: ClientID) -> Bool {
-        guard let client = client(id), leave(room, client) else { return false }
+        guard let client = client(id) else { return false }
+        // Told to go elsewhere, it is no member any more, but publishes as one.
+        client.lateRooms?.remove(room)
+        guard leave(room, client) else { return false }
         tellBridge(.left(room: room, client: id, reason: .left))
         queue(EventEncoder.roomLeft(room, id: nil).frame, for: client)
         return true

@@ -13,11 +13,28 @@ extension Shard {
         // Where anybody may publish nobody asks whether it was a member.
         let asks = hasPolicies || !client.identity.mayPublishWithoutJoining
         client.lateRooms = asks ? Set(rooms.roomNames(of: client.slot)) : []
+        lateClients.insert(client.slot)
+    }
+
+    /// Nothing of what a client sends from now on is published.
+    func refuseLateMessages(of client: Client) {
+        guard client.lateRooms != nil else { return }
+        client.lateRooms = nil
+        lateClients.remove(client.slot)
+    }
+
+    /// Those of a user or client whose messages are still published. They are in no room, and no longer the user's.
+    func lateClients(of target: SendTarget) -> [Client] {
+        guard !lateClients.isEmpty else { return [] }
+        switch target {
+        case .user(let user): return lateClients.compactMap { clients[$0] }.filter { $0.identity.user == user }
+        case .client(let id): return client(id).map { $0.lateRooms == nil ? [] : [$0] } ?? []
+        }
     }
 
     /// A message that was read behind the close frame.
     func takeLate(_ bytes: Span<UInt8>, from client: Client) {
-        guard client.lateRooms != nil else { return drop("after_close") }
+        guard isHeardLate(client) else { return drop("after_close") }
         statistics.messagesIn += 1
         if let meter = client.meter, meter.take(bytes.count, now: now) != nil { return drop("after_close") }
         publishLate(bytes, client)
@@ -25,7 +42,7 @@ extension Shard {
 
     /// Publishes a message under the rights that the client had; what is no publication is of no use to anybody now.
     func publishLate(_ bytes: Span<UInt8>, _ client: Client) {
-        guard client.lateRooms != nil, !revocations.isRevoked(client.identity),
+        guard isHeardLate(client), !revocations.isRevoked(client.identity),
             let command = try? CommandDecoder.decode(bytes, maximumDepth: configuration.jsonDepth),
             command.kind == .broadcast || command.kind == .send
         else { return drop("after_close") }
@@ -35,6 +52,13 @@ extension Shard {
             statistics.errors[error.code.rawValue, default: 0] += 1
             drop("after_close")
         }
+    }
+
+    /// Whether what a client sends behind its close frame is published: not when its time is over, though it is cut only by
+    /// the next sweep.
+    private func isHeardLate(_ client: Client) -> Bool {
+        guard client.lateRooms != nil, case .closing(let deadline) = client.state, now < deadline else { return false }
+        return true
     }
 
     /// Whether a client publishes to a room as a member: it is one, or was when it was told to go.

@@ -239,11 +239,11 @@ extension Shard {
     func closeRevoked(_ revocation: Revocation?) {
         let concerned: [Client] =
             switch revocation?.target {
-            case .user(let user): (users[user] ?? []).compactMap { clients[$0] }
+            case .user(let user): (users[user] ?? []).compactMap { clients[$0] } + lateClients(of: .user(user))
             case .token(let id): clients.clients(withToken: id)
             case nil: clients.clients.compactMap(\.self)
             }
-        for client in concerned where client.isOpen {
+        for client in concerned where client.isOpen || client.lateRooms != nil {
             // Asked in any case: a token that lives longer lengthens its revocation.
             let isRevoked = revocations.isRevoked(client.identity)
             if isRevoked || revocation?.concerns(client.identity) ?? false { close(client, .invalidToken) }

@@ -115,11 +115,13 @@ extension Shard {
                 break search
             }
         }
+        // Who waits for answers has no place kept meanwhile: other shards may have somebody for it.
+        current.order.limiter.giveBack(delays[told...], now: now)
         current.pace.giveBack(wanted - told)
         current.told += told
         if current.left != .max { current.left -= told }
         shedding = current
-        noteTold(told, of: delays.count, current.order.limiter)
+        noteTold(told, current.order.limiter)
         if isOver || current.left == 0 { return endShedding() }
         eventLoop.assumeIsolated().scheduleTask(in: Self.shedInterval) { self.shedSome(number) }
     }
@@ -128,9 +130,9 @@ extension Shard {
     private var clockNow: Int64 { Int64(eventLoop.now.uptimeNanoseconds / 1_000_000) }
 
     /// Notes when those were told, at the latest: behind the writes of this turn.
-    private func noteTold(_ told: Int, of taken: Int, _ limiter: ShedLimiter) {
-        guard taken > 0 else { return }
-        eventLoop.assumeIsolated().execute { limiter.told(told, of: taken, now: self.clockNow) }
+    private func noteTold(_ told: Int, _ limiter: ShedLimiter) {
+        guard told > 0 else { return }
+        eventLoop.assumeIsolated().execute { limiter.told(told, now: self.clockNow) }
     }
 
     private enum Next {

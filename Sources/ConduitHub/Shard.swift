@@ -141,6 +141,8 @@ package final class Shard {
     var isStopping = false
     /// Clients are being sent to other nodes, by the order of this number.
     var shedding: Shedding?
+    /// Those who were told to go and whose messages are still published: no more than there are clients, none in usual times.
+    var lateClients: Set<Int32> = []
     /// Clients that were told to go, or have said so, and whose connections aren't closed yet.
     var closingCount = 0
     /// Clients that are served.
@@ -268,6 +270,7 @@ package final class Shard {
         let lost = outbox.forget(client.slot)
         if lost > 0 { drop("client_gone", lost) }
         if client.heldBytes != nil { drop("unread") }
+        refuseLateMessages(of: client)
         abandonQuestions(of: client)
         clients.remove(client)
         if !client.isOpen { closingCount -= 1 }

@@ -8,8 +8,12 @@ import Synchronization
 final class ShedLimiter: Sendable {
     /// The part of the pace that returns leave free, one in so many: a client that is told late comes back late.
     private static let spare = 50
-    /// Places that are tried for one client's return.
+    /// Places that are tried for returns: so many, and for each client so many more. Where there is room a delay of the golden
+    /// ratio mostly finds it at once; the rest may try again.
     private static let attempts = 24
+    private static let attemptsEach = 2
+    /// Clients that are counted without letting go of the lock: some hundredths of a millisecond.
+    private static let batch = 256
 
     private struct State {
         /// When those who were told had been told at the latest.
@@ -19,10 +23,11 @@ final class ShedLimiter: Sendable {
         /// When those who were told shall be back.
         var returns = RateWindow(now: 0)
         /// Delays are spread by the golden ratio, not by chance.
-        var spread = Double.random(in: 0..<1)
+        var spread: Double
 
-        mutating func delay(upTo most: Int64, limit: Int, now: Int64) -> Int? {
-            for _ in 0..<ShedLimiter.attempts {
+        mutating func delay(upTo most: Int64, limit: Int, now: Int64, attempts: inout Int) -> Int? {
+            while attempts > 0 {
+                attempts -= 1
                 spread += 0.618_033_988_749_895
                 spread -= spread.rounded(.down)
                 let delay = Int64(spread * Double(most))
@@ -35,23 +40,37 @@ final class ShedLimiter: Sendable {
             return nil
         }
     }
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    /// How many of `wanted` may be told to go now: the delay of each, in milliseconds. ``told(_:of:now:)`` must follow.
+    /// `spread`: where the delays begin, 0 to 1.
+    init(spread: Double = .random(in: 0..<1)) { state = Mutex(State(spread: spread)) }
+
+    /// How many of `wanted` may be told to go now: the delay of each, in milliseconds. ``told(_:now:)`` must follow, and
+    /// ``giveBack(_:now:)`` before it for those who don't go.
     ///
     /// - Parameters:
     ///   - limit: how many may go in any second; `Int.max` where nothing holds them back any more.
     ///   - delay: the longest time that a client is asked to wait, in milliseconds.
     ///   - now: monotonic milliseconds, not later than what is told is written.
     func take(_ wanted: Int, limit: Int, delay: Int64, now: Int64) -> [Int] {
-        guard wanted > 0 else { return [] }
-        return state.withLock { state in
+        var delays: [Int] = []
+        while delays.count < wanted {
+            let more = takeSome(min(wanted - delays.count, Self.batch), limit: limit, delay: delay, now: now)
+            delays += more
+            if more.count < Self.batch { break }
+        }
+        return delays
+    }
+
+    private func takeSome(_ wanted: Int, limit: Int, delay: Int64, now: Int64) -> [Int] {
+        state.withLock { state in
             state.departures.advance(to: now)
             state.returns.advance(to: now, ahead: delay)
             let free = limit == .max ? wanted : limit - state.leaving - state.departures.last(at: now)
+            var attempts = Self.attempts + Self.attemptsEach * wanted
             var delays: [Int] = []
             while delays.count < min(wanted, free),
-                let next = state.delay(upTo: delay, limit: limit, now: now)
+                let next = state.delay(upTo: delay, limit: limit, now: now, attempts: &attempts)
             {
                 delays.append(next)
             }
@@ -60,11 +79,20 @@ final class ShedLimiter: Sendable {
         }
     }
 
-    /// So many of those who were let go have been told by now; the others aren't there any more.
-    func told(_ count: Int, of taken: Int, now: Int64) {
-        guard taken > 0 else { return }
+    /// Nobody goes with these delays, which were taken at `now`: their places are others'.
+    func giveBack(_ delays: some Collection<Int>, now: Int64) {
+        guard !delays.isEmpty else { return }
         state.withLock { state in
-            state.leaving -= taken
+            state.leaving -= delays.count
+            for delay in delays { state.returns.remove(at: now + Int64(delay)) }
+        }
+    }
+
+    /// So many who were let go have been told by now.
+    func told(_ count: Int, now: Int64) {
+        guard count > 0 else { return }
+        state.withLock { state in
+            state.leaving -= count
             state.departures.advance(to: now)
             state.departures.add(count, at: now)
         }

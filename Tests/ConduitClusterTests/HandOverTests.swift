@@ -167,6 +167,14 @@ import Testing
                 NodeLoad(node: a.id, clients: 0, state: "ready"), NodeLoad(node: b.id, clients: 7, state: "ready"),
             ]
         }
+        // Anybody may write anything there, and it is added up.
+        _ = try await redis.redisCLI("HSET", "conduit:node:x", "state", "ready", "clients", "\(Int.max)")
+        _ = try await redis.redisCLI("HSET", "conduit:node:y", "state", "ready", "clients", "\(Int.min)")
+        for name in ["x", "y"] { _ = try await redis.redisCLI("ZADD", "conduit:nodes", "99999999999999", name) }
+        try await eventually {
+            await Dictionary((a.bridge.loads() ?? []).map { ($0.node.rawValue, $0.clients) }) { first, _ in first }
+                == ["a": 0, "b": 7, "x": NodeLoad.mostClients, "y": 0]
+        }
         b.bridge.setState(.draining)
         b.bridge.onAccepts { false }
         try await eventually { await a.bridge.loads()?.contains { !$0.accepts } == true }

@@ -108,6 +108,77 @@ import Testing
         #expect(Self.ordered(revoked).isEmpty && Self.dropped(revoked) == 1)
     }
 
+    /// Operators name a user or a client; neither is in a room or among the user's connections any more.
+    @Test(arguments: ["answer user", "answer client", "command user", "command client", "another"])
+    func anOperatorsDisconnectEndsIt(way: String) throws {
+        let harness = try Self.harness()
+        let shard = harness.shards[0]
+        let client = try harness.connect(user: "ann")
+        let own = try #require(shard.clients.clients.compactMap(\.self).first)
+        let ann = try #require(UserID("ann"))
+        try Self.sendAway(harness, client)
+        #expect(shard.lateClients.count == 1)
+        switch way {
+        case "answer user": #expect(shard.disconnectAll(.user(ann)) == 0, "it was on its way out")
+        case "answer client": #expect(shard.disconnectAll(.client(own.id)) == 0)
+        case "command user": shard.perform([.disconnect(.user(ann), .forceDisconnect)])
+        case "command client": shard.perform([.disconnect(.client(own.id), .forceDisconnect)])
+        default: shard.perform([.disconnect(.user(try #require(UserID("bob"))), .forceDisconnect)])
+        }
+        harness.turn()
+        try client.send(#"{"type":"broadcast","data":{"room":"log:a","type":"t"}}"#)
+        let isHeard = way == "another"
+        #expect(Self.ordered(harness).count == (isHeard ? 1 : 0) && Self.dropped(harness) == (isHeard ? 0 : 1))
+        #expect(shard.lateClients.isEmpty != isHeard)
+        try client.sendFrame(0x88, [3, 233])
+        #expect(shard.lateClients.isEmpty && !client.channel.isActive)
+    }
+
+    @Test(arguments: ["user", "client", "handle"])
+    func aKickTakesTheRoom(way: String) throws {
+        let harness = try Self.harness()
+        let shard = harness.shards[0]
+        let client = try harness.connect(user: "ann")
+        let other = try harness.connect(user: "bob")
+        for room in ["closed:x", "closed:y"] {
+            for one in [client, other] { try one.send(#"{"type":"join_room","data":{"room":"\#(room)"}}"#) }
+        }
+        for one in [client, other] { _ = try one.frames() }
+        let own = try #require(shard.clients.clients.compactMap(\.self).first)
+        try Self.sendAway(harness, client)
+        _ = try other.frames()
+        let room = try #require(RoomName("closed:x"))
+        switch way {
+        case "user": #expect(shard.kick(.user(try #require(UserID("ann"))), from: room) == 0)
+        case "client": #expect(shard.kick(.client(own.id), from: room) == 0)
+        default: #expect(!shard.leaveRoom(room, client: own.id))
+        }
+        for room in ["closed:x", "closed:y"] {
+            try client.send(#"{"type":"broadcast","data":{"room":"\#(room)","type":"t"}}"#)
+        }
+        #expect(try other.events().map(\.text) == [#"{"type":"t","data":null,"room":"closed:y"}"#])
+        #expect(Self.dropped(harness) == 1)
+    }
+
+    /// The sweep that cuts the connection comes later.
+    @Test func itIsNotPublishedWhenTheTimeIsOver() throws {
+        let harness = try Self.harness()
+        func pass(_ time: TimeAmount) {
+            for loop in harness.loops { loop.advanceTime(by: time) }
+            harness.turn()
+        }
+        let client = try harness.connect()
+        pass(.milliseconds(50))
+        try Self.sendAway(harness, client)
+        pass(.milliseconds(1_990))
+        try client.send(#"{"type":"broadcast","data":{"room":"log:a","type":"t"}}"#)
+        #expect(Self.ordered(harness).count == 1)
+        pass(.milliseconds(20))
+        #expect(client.channel.isActive)
+        try client.send(#"{"type":"broadcast","data":{"room":"log:a","type":"t"}}"#)
+        #expect(Self.ordered(harness).count == 1 && Self.dropped(harness) == 1)
+    }
+
     /// A client may obey at once, before the close frame that waits for its answers.
     @Test func whoGoesWhenToldIsExpectedElsewhere() throws {
         let harness = try Self.harness()

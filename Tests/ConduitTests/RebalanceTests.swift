@@ -1,8 +1,10 @@
 import ConduitCluster
 import ConduitCore
 import ConduitTesting
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import NIOPosix
 import Testing
 
 @testable import Conduit
@@ -31,8 +33,8 @@ private final class Wanderer: Sendable {
 }
 
 @Suite struct ArrivalWatchTests {
-    private let one: NodeID
-    private let two: NodeID
+    fileprivate let one: NodeID
+    fileprivate let two: NodeID
 
     init() throws {
         one = try #require(NodeID("one"))
@@ -40,7 +42,7 @@ private final class Wanderer: Sendable {
     }
 
     /// Steps with so many to send away each, of whom `arriving` arrive at the other node two steps later.
-    private func run(
+    fileprivate func run(
         _ watch: inout ArrivalWatch, _ count: inout Int, steps: Int, perStep: Int, arriving: Bool
     ) -> (sent: [Int], edges: [ArrivalWatch.Edge]) {
         var sent: [Int] = []
@@ -108,7 +110,126 @@ private final class Wanderer: Sendable {
     }
 }
 
+extension ArrivalWatchTests {
+    /// Those who are sent away would go to it; a long pause would make it wait for an hour.
+    @Test func aNodeThatComesEndsALongPause() throws {
+        var watch = ArrivalWatch()
+        var count = 0
+        let (sent, _) = run(&watch, &count, steps: 500, perStep: 8, arriving: false)
+        let last = try #require(sent.lastIndex { $0 > 0 })
+        #expect(sent.count - last > ArrivalWatch.firstPause && watch.isHalted)
+        var others = [two: 0, one: 0]
+        #expect(watch.look(others: others, mean: 500) == nil)
+        var steps = 0
+        while watch.allowance == 0, steps < 100 {
+            steps += 1
+            #expect(watch.look(others: others, mean: 500) == nil)
+        }
+        #expect(watch.allowance == ArrivalWatch.probe && steps < ArrivalWatch.firstPause)
+        // They go to the new one.
+        watch.sent(4)
+        #expect(watch.look(others: others, mean: 500) == nil)
+        others[one] = 4
+        #expect(watch.look(others: others, mean: 500) == .resumed)
+        #expect(!watch.isHalted)
+    }
+
+    @Test func whoArrivesAtANodeThatHasJustComeHasArrived() {
+        var watch = ArrivalWatch()
+        _ = watch.look(others: [two: 0], mean: 500)
+        watch.sent(8)
+        var joined = 0
+        for step in 0..<10 {
+            // Two steps after they were sent, all to the new one.
+            if step >= 1 { joined += 8 }
+            #expect(watch.look(others: [two: 0, one: joined], mean: 500) == nil)
+            watch.sent(8)
+        }
+        #expect(!watch.isHalted)
+    }
+
+    @Test func aNodeThatComesAndGoesIsNotProbedAllTheTime() {
+        var watch = ArrivalWatch()
+        var count = 0
+        _ = run(&watch, &count, steps: 500, perStep: 8, arriving: false)
+        var sent = 0
+        for step in 0..<120 {
+            _ = watch.look(others: step / 3 % 2 == 0 ? [two: 0, one: 0] : [two: 0], mean: 500)
+            let number = min(8, watch.allowance)
+            watch.sent(number)
+            sent += number
+        }
+        // Each of forty changes may send four again while some are sent to try.
+        #expect(watch.isHalted && sent <= 40 * ArrivalWatch.probe, "\(sent)")
+    }
+
+    private func steps() -> RebalanceSteps { RebalanceSteps(share: 100, tolerance: 5) }
+
+    /// A node that has halted, in its longest pause but one.
+    private func halted(_ rebalance: inout RebalanceSteps, own: Int, steps: Int) -> Bool {
+        let start = ContinuousClock.now
+        for step in 0..<steps {
+            _ = rebalance.step(
+                own: own, others: [two: 0], isPushed: false, seconds: 5, most: 100, now: start + .seconds(5 * step))
+        }
+        return rebalance.watch.isHalted && rebalance.watch.allowance == 0
+    }
+
+    @Test func aPauseEndsWhenNobodyHasToBeSent() {
+        var rebalance = steps()
+        #expect(halted(&rebalance, own: 100, steps: 300))
+        let now = ContinuousClock.now + .seconds(2_000)
+        func step(_ own: Int, _ other: Int) -> Int {
+            rebalance.step(own: own, others: [two: other], isPushed: false, seconds: 5, most: 100, now: now).count
+        }
+        #expect(step(100, 1) == 0 && rebalance.watch.isHalted, "there is still a surplus")
+        // Most of its own have gone by themselves.
+        #expect(step(2, 1) == 0 && !rebalance.watch.isHalted)
+        #expect(step(2, 1) == 0 && !rebalance.watch.isHalted)
+        #expect(step(100, 0) > 0, "and it may begin anew")
+    }
+
+    @Test func figuresBeyondReasonAreAddedUp() throws {
+        var rebalance = steps()
+        let most = NodeLoad.mostClients
+        for _ in 0..<5 {
+            let (count, edge) = rebalance.step(
+                own: most, others: [one: most, two: most], isPushed: true, seconds: 5, most: 10)
+            #expect(count == 0 && edge == nil)
+        }
+    }
+}
+
 @Suite(.timeLimit(.minutes(5))) struct RebalanceTests {
+    /// An order may come before the node has begun by itself.
+    @Test(arguments: [RebalanceConfiguration.Mode.auto, .off])
+    func anEarlyOrderDoesNotEndWhatGoesOnByItself(mode: RebalanceConfiguration.Mode) async throws {
+        let node = try await TestNode.start()
+        var configuration = RebalanceConfiguration()
+        configuration.mode = mode
+        let bridge = BridgeRef(
+            node: node.hub.node, configuration: ClusterConfiguration(),
+            eventLoop: MultiThreadedEventLoopGroup.singleton.any(), logger: Logger(label: "test"))
+        bridge.start(sink: node.hub)
+        let rebalancer = Rebalancer(
+            configuration, drain: DrainConfiguration(), heartbeat: .milliseconds(10), hub: node.hub, bridge: bridge,
+            logger: Logger(label: "test"))
+        rebalancer.runNow()
+        rebalancer.start()
+        try await eventually("the order was looked at") { !rebalancer.isCommanded }
+        if mode == .off {
+            try await eventually("there is nothing to do") { !rebalancer.isRunning }
+        } else {
+            for _ in 0..<100 {
+                #expect(rebalancer.isRunning)
+                _ = await node.hub.openCount()
+            }
+        }
+        rebalancer.stop()
+        await bridge.abandon()
+        await node.node.shutdown()
+    }
+
     private func start(_ name: String, _ redis: RedisServer, _ mode: RebalanceConfiguration.Mode) async throws
         -> TestNode
     {

@@ -70,12 +70,16 @@ def redis_server(port, folder=None):
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def listening_node(command):
+def listening_node(command, patience=60):
     """A node whose ports are any free ones: the process, its port and its admin port, once it serves."""
     process = subprocess.Popen([*command, "--port", "0", "--admin-port", "0", "--set", "log.format=json"],
                                env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True)
     ports = {}
+    # A node that says nothing more is ended, and with it the lines.
+    limit = threading.Timer(patience, process.kill)
+    limit.daemon = True
+    limit.start()
     for line in process.stderr:
         with contextlib.suppress(ValueError):
             entry = json.loads(line)
@@ -83,9 +87,10 @@ def listening_node(command):
                 ports[entry["message"]] = int(re.search(r":(\d+)(/|$)", entry["address"])[1])
         if len(ports) == 2:
             break
-    else:
+    limit.cancel()
+    if len(ports) < 2:
         stop(process)
-        sys.exit(f"a node did not start: {' '.join(command)}")
+        sys.exit(f"a node did not start within {patience} s: {' '.join(command)}")
     # Nobody reads on, and a full pipe would stop the node.
     threading.Thread(target=process.stderr.read, daemon=True).start()
     return process, ports["serving"], ports["admin port"]

@@ -46,9 +46,9 @@ enum AdminDocument {
     private static let errors: [(status: Int, summary: String)] = [
         (400, "The path, the query or the body is not of its form"), (401, "The token is missing or another one"),
         (403, "There is no token, and the Host is no loopback name"), (404, "There is no such thing"),
-        (405, "The path takes other methods"), (408, "The request took too long to come"),
+        (405, "The path takes other methods"), (408, "The body took too long to come"),
         (413, "The body is too large"), (415, "The body is not application/json"),
-        (431, "The head of the request is too long"), (503, "It can't be told now: try again"),
+        (431, "The head of the request is too long"), (503, "It can't be told now: try again. Of a POST the message says when it may still take effect"),
     ]
 
     private static var responses: String {
@@ -122,10 +122,10 @@ enum AdminDocument {
 
     /// Every error that an operation may answer with.
     static func statuses(of operation: AdminOperation) -> [Int] {
-        var statuses = [403, 405, 408, 431] + operation.errors
+        var statuses = [403, 405, 431] + operation.errors
         if !operation.isOpen { statuses.append(401) }
         if operation.isAPI { statuses += [400, 503] }
-        if operation.method == .post { statuses += [413, 415] }
+        if operation.method == .post { statuses += [408, 413, 415] }
         return statuses
     }
 

@@ -22,10 +22,17 @@ struct AdminError: Error, Hashable, Sendable {
         status: 408, code: "timeout", message: "the request took too long to come")
     static let unanswered = AdminError(
         status: 503, code: ErrorCode.unavailable.rawValue, message: "the answer can't be had in time")
+    /// The same for what changes something.
+    static let unansweredCommand = AdminError(
+        status: 503, code: ErrorCode.unavailable.rawValue,
+        message: "the answer can't be had in time; what was asked may still take effect")
+    static let tooManyLeft = AdminError(
+        status: 503, code: ErrorCode.unavailable.rawValue,
+        message: "too many requests before this one have not come to an end")
     static let headTooLong = AdminError(
         status: 431, code: "too_large",
         message: "the head of the request has more than \(AdminServer.maximumHeadBytes) bytes, "
-            + "\(AdminServer.maximumFieldBytes) in one field, or \(AdminServer.maximumFields) fields")
+            + "\(AdminServer.maximumFieldBytes) in its target or one field, or \(AdminServer.maximumFields) fields")
     static let unreadable = AdminError(
         status: 400, code: ErrorCode.badRequest.rawValue, message: "the request is not well-formed HTTP")
 

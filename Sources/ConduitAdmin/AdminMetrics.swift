@@ -122,6 +122,9 @@ enum AdminMetrics {
         page.write(MetricName.presenceRepaired, cluster.presenceRepaired)
         page.write(MetricName.redisRoundTrip, cluster.redisRoundTrip)
         page.write(MetricName.redisLastRoundTrip, Double(cluster.redisRoundTripMicroseconds) / 1_000_000)
+        let taken = Dictionary(uniqueKeysWithValues: HeartbeatRefusal.all.map { ($0, UInt64(0)) })
+        page.write(
+            MetricName.heartbeatsRefused, label: "reason", taken.merging(cluster.heartbeatsRefused) { $1 })
         page.write(MetricName.eventsDropped, label: "event", cluster.eventsDropped)
         page.write(MetricName.redisReconnects, cluster.reconnects)
         page.write(MetricName.outboxBytes, cluster.outboxBytes)

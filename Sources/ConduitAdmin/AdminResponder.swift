@@ -13,28 +13,37 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
     let node: Node
     let admission: AdminGuard
     let timeLimit: Duration
+    let left: LeftRequests
 
     func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
         do {
             return try await limited { try await answer(request) }
         } catch let error as AdminError {
-            return Self.response(error)
+            return Self.response(error == .unanswered ? Self.unanswered(request) : error)
         } catch let error as RequestError {
             return Self.response(AdminError(error))
         } catch is NIOTooManyBytesError {
             return Self.response(.tooLarge)
         } catch is CancellationError {
-            return Self.response(.unanswered)
+            return Self.response(Self.unanswered(request))
         }
     }
 
+    private static func unanswered(_ request: Request) -> AdminError {
+        request.method == .post ? .unansweredCommand : .unanswered
+    }
+
     /// The answer, within the limit in any case: before it is over the body is cancelled, to answer with what it has; a
-    /// body that doesn't heed that is left to itself. A group of tasks would wait for it.
+    /// body that doesn't heed that is left to itself, and counted. A group of tasks would wait for it.
     private func limited(_ body: @escaping @Sendable () async throws -> Response) async throws -> Response {
         let (answers, answer) = AsyncStream.makeStream(
             of: Result<Response, any Error>.self, bufferingPolicy: .bufferingOldest(1))
+        let (left, number) = (left, left.begin())
         let work = Task {
-            do { answer.yield(.success(try await body())) } catch { answer.yield(.failure(error)) }
+            let result: Result<Response, any Error>
+            do { result = .success(try await body()) } catch { result = .failure(error) }
+            left.end(number)
+            answer.yield(result)
         }
         let patience = min(timeLimit / 4, .seconds(1))
         let timer = Task {
@@ -46,6 +55,7 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         defer {
             timer.cancel()
             work.cancel()
+            left.leave(number)
         }
         for await first in answers { return try first.get() }
         // The connection has ended.
@@ -66,6 +76,7 @@ struct AdminResponder<Node: AdminNode>: HTTPResponder {
         // Who may not ask doesn't learn which paths there are.
         try admission.check(request.head, isOpen: (try? found.get())?.operation.isOpen == true)
         let (operation, route) = try found.get()
+        guard left.admits(route) else { throw AdminError.tooManyLeft }
         // Probes and scrapers may add what they like.
         let query = try AdminQuery(operation.isAPI && parts.count > 1 ? parts[1] : nil, of: operation)
         switch route {

@@ -35,7 +35,8 @@ package final class AdminServer: Service {
         self.group = eventLoopGroup
         self.logger = logger
         let responder = AdminResponder(
-            node: node, admission: AdminGuard(token: configuration.token), timeLimit: configuration.timeLimit)
+            node: node, admission: AdminGuard(token: configuration.token), timeLimit: configuration.timeLimit,
+            left: LeftRequests(logger: logger))
         self.serve = { server in
             try await server.application(responder, onListening: onListening).run()
         }

@@ -12,7 +12,7 @@ extension Bridge {
 
     /// A node's lease ran out: one of the survivors cleans up, whoever Redis lets.
     func claim(_ lost: NodeID) {
-        guard phase == .live, cleaning.count < 16, cleaning[lost] == nil else { return }
+        guard phase == .live, now >= claimsFrom, cleaning.count < 16, cleaning[lost] == nil else { return }
         cleaning[lost] = false
         let arguments: [RedisArgument] = [
             .string(lost.rawValue), .integer(configuration.leaseMilliseconds), .string(node.rawValue),

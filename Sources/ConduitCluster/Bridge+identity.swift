@@ -47,10 +47,12 @@ extension Bridge {
             guard let self, self.phase != .closed else { return }
             guard case .success(let value) = result else {
                 if case .failure(let error) = result, error.code == .server {
-                    self.limitedLog.log(.error, "Redis refuses the lease", [LogKey.error: "\(error)"])
+                    self.leaseIsRefused = true
+                    self.heartbeatRefused(error)
                 }
                 return done(nil)
             }
+            self.leaseIsRefused = false
             let verdict = self.lease.looked(value.string.flatMap { LeaseHolder($0) })
             if case .taken(let other) = verdict { self.giveWay(to: other) }
             done(verdict)

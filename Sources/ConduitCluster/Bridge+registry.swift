@@ -35,15 +35,35 @@ extension Bridge {
                 let micros = (NIODeadline.now() - sent).nanoseconds / 1_000
                 self.counters.redisRoundTripMicroseconds = micros
                 self.counters.redisRoundTrip.record(microseconds: micros)
+                self.heartbeatTaken()
                 self.heartbeatAnswered(value)
-            case .failure(let error) where error.code == .server:
-                self.limitedLog.log(.error, "Redis refuses the heartbeat", [LogKey.error: "\(error)"])
+            case .failure(let error) where error.code == .server: self.heartbeatRefused(error)
             case .failure: break
             }
         }
         for (lost, isClaimed) in cleaning where isClaimed {
             commands.send(["PEXPIRE", .string(keys.claim(of: lost)), 10_000])
         }
+    }
+
+    /// Redis answers, but doesn't write, as above its `maxmemory`. What is published crosses all the same, and nobody is
+    /// taken for dead by nodes that read no list of nodes.
+    func heartbeatRefused(_ error: RedisError) {
+        let reason = HeartbeatRefusal.reason(of: error)
+        counters.heartbeatsRefused[reason, default: 0] &+= 1
+        guard !heartbeatIsRefused else { return }
+        heartbeatIsRefused = true
+        limitedLog.log(
+            .error, "Redis refuses the heartbeats of this node",
+            [LogKey.reason: "\(reason)", LogKey.error: "\(error)"])
+    }
+
+    private func heartbeatTaken() {
+        guard heartbeatIsRefused, !leaseIsRefused else { return }
+        heartbeatIsRefused = false
+        // The others were refused as this node was, and are as late as it is.
+        claimsFrom = now + configuration.leaseMilliseconds
+        limitedLog.log(.notice, "Redis takes the heartbeats of this node again")
     }
 
     private func heartbeatAnswered(_ value: RedisValue) {

@@ -167,6 +167,11 @@ final class Bridge {
     /// Whether this process may go by the node's id.
     var lease = LeaseClaim()
     var isIdentifying = false
+    /// Redis has refused to write the newest lease, and whether it refuses leases or heartbeats.
+    var leaseIsRefused = false
+    var heartbeatIsRefused = false
+    /// Whose lease has run out isn't taken for dead before: Redis may have refused to renew it.
+    var claimsFrom: Int64 = 0
     var toldWaiting = false
     /// Another running node goes by the same id: called once, before the bridge ends.
     var onConflict: ((NodeIDConflict) -> Void)?

@@ -20,7 +20,9 @@ package struct Sample: Sendable, Hashable {
         guard at > earlier.at, let before = earlier.figures[name], let after = figures[name], after >= before else {
             return nil
         }
-        return (after - before) * 1_000 / Double(at - earlier.at)
+        // What somebody else has written may be of any size.
+        let rate = (after - before) / Double(at - earlier.at) * 1_000
+        return rate.isFinite ? rate : nil
     }
 }
 
@@ -71,7 +73,7 @@ extension ClusterReader {
                     rate.isFinite, rate > 0
                 else { continue }
                 let sum = sums[room] ?? (0, 0)
-                sums[room] = (sum.rate + rate, sum.nodes + 1)
+                sums[room] = (min(sum.rate + rate, .greatestFiniteMagnitude), sum.nodes + 1)
             }
         }
         let rooms = sums.map { BusyRoomRow(room: $0.key, messagesPerSecond: $0.value.rate, nodes: $0.value.nodes) }
@@ -96,14 +98,17 @@ struct SampleReader {
         else { return nil }
         let count = min(words.count / 2, Self.mostFields)
         var figures = [String: Double](minimumCapacity: min(count, names?.count ?? count))
-        for place in 0..<count {
-            guard let name = words[2 * place].bytes, let value = words[2 * place + 1].bytes else { continue }
+        // Of the pairs that can be read: what is skipped has no place.
+        var place = 0
+        for pair in 0..<count {
+            guard let name = words[2 * pair].bytes, let value = words[2 * pair + 1].bytes else { continue }
             if place == known.count {
                 known.append(entryFor(name))
             } else if known[place].bytes != name {
                 known[place] = entryFor(name)
             }
             if known[place].isWanted, let number = Self.number(value) { figures[known[place].text] = number }
+            place += 1
         }
         return Sample(at: at, figures: figures)
     }

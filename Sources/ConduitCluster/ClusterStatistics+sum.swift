@@ -45,6 +45,7 @@ extension ClusterStatistics {
         presenceRepaired &+= other.presenceRepaired
         redisRoundTripMicroseconds = max(redisRoundTripMicroseconds, other.redisRoundTripMicroseconds)
         redisRoundTrip.merge(other.redisRoundTrip)
+        heartbeatsRefused.merge(other.heartbeatsRefused) { $0 &+ $1 }
         eventsDropped.merge(other.eventsDropped) { $0 &+ $1 }
         reconnects &+= other.reconnects
         outboxBytes += other.outboxBytes

@@ -1,3 +1,4 @@
+import ConduitRedis
 package import ConduitTelemetry
 import Synchronization
 
@@ -97,6 +98,8 @@ package struct ClusterStatistics: Sendable {
     package var redisRoundTripMicroseconds: Int64 = 0
     /// Round trips of heartbeats.
     package var redisRoundTrip = LatencyHistogram()
+    /// Leases and heartbeats that Redis refused to write, by reason.
+    package var heartbeatsRefused: [String: UInt64] = [:]
     /// Entries of the stream of events that were left out since there were too many, by kind.
     package var eventsDropped: [String: UInt64] = [:]
     /// Links that were made again.
@@ -111,6 +114,29 @@ package struct ClusterStatistics: Sendable {
     package var surveys = SurveyStatistics()
 
     package init() {}
+}
+
+/// The reasons in ``ClusterStatistics/heartbeatsRefused``.
+package enum HeartbeatRefusal {
+    /// Redis has no memory left for it (`maxmemory`).
+    static let memory = "oom"
+    /// Redis can't write to its disk.
+    static let disk = "misconf"
+    static let replica = "readonly"
+    static let rights = "noperm"
+    static let other = "other"
+
+    /// All of them: whoever shows figures begins each with 0.
+    package static let all = [disk, memory, other, replica, rights]
+
+    private static let words = [
+        ("OOM", memory), ("MISCONF", disk), ("READONLY", replica), ("NOPERM", rights), ("NOAUTH", rights),
+    ]
+
+    /// An error inside a script may have its word anywhere, as before Redis 7.
+    static func reason(of error: RedisError) -> String {
+        words.first { error.message.contains($0.0) }?.1 ?? other
+    }
 }
 
 /// The reasons in ``ClusterStatistics/relayDropped``.

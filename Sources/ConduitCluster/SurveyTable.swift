@@ -22,7 +22,7 @@ struct SurveyTable {
     /// Bytes of the answers to all of them together, about: they come over the subscription that messages come over, and
     /// a subscriber that is sent too much is cut by Redis.
     static let answersBytes = 8 << 20
-    /// Every node may say this much.
+    /// Every node may say this much, unless there are more than 256 of them.
     static let leastAnswerBytes = 32 * 1024
 
     /// What becomes of an answer.
@@ -55,7 +55,9 @@ struct SurveyTable {
         let taken = entries.values.reduce(0) { $0 + $1.bytes }
         let left = max(0, Self.answersBytes - taken)
         guard taken == 0 || nodes * Self.leastAnswerBytes <= left else { return nil }
-        return min(SurveyRequest.maximumBytes, max(Self.leastAnswerBytes, left / 2 / max(1, nodes)))
+        let nodes = max(1, nodes)
+        let least = min(Self.leastAnswerBytes, left / nodes)
+        return min(SurveyRequest.maximumBytes, max(least, left / 2 / nodes))
     }
 
     /// Begins to wait for nodes; `false` when too many questions are under way. `done` is called by nobody here: it

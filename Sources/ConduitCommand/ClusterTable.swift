@@ -20,11 +20,11 @@ package struct ClusterTable: Sendable {
         prefix: String, rows: [NodeRow], rates: [NodeID: Double], deliveryRates: [NodeID: Double] = [:],
         busiest: [BusyRoomRow] = []
     ) {
-        self.deliveryRates = deliveryRates
-        self.busiest = busiest
+        self.deliveryRates = deliveryRates.filter(\.value.isFinite)
+        self.busiest = busiest.filter(\.messagesPerSecond.isFinite)
         self.prefix = prefix
         self.rows = rows
-        self.rates = rates
+        self.rates = rates.filter(\.value.isFinite)
     }
 
     /// What stands in the JSON of a node beside the fields of its hash.
@@ -79,7 +79,7 @@ package struct ClusterTable: Sendable {
             buffer.writeString(",\"\(name)\":\(sum(name))")
         }
         for (name, rates) in [("messages_in_per_second", rates), ("deliveries_per_second", deliveryRates)] {
-            buffer.writeString(",\"\(name)\":\(rates.values.reduce(0, +))")
+            buffer.writeString(",\"\(name)\":\(Self.sum(rates.values))")
         }
         buffer.writeStaticString("},\"busiest\":[")
         for (index, room) in busiest.prefix(Self.mostRooms).enumerated() {
@@ -97,6 +97,11 @@ package struct ClusterTable: Sendable {
             let (result, overflow) = sum.addingReportingOverflow(row.number(name) ?? 0)
             return overflow ? .max : result
         }
+    }
+
+    /// JSON has no word for what is more than the largest number.
+    private static func sum(_ rates: some Sequence<Double>) -> Double {
+        min(rates.reduce(0, +), .greatestFiniteMagnitude)
     }
 
     private func cells(_ row: NodeRow) -> [String] {

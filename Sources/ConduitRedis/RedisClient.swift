@@ -45,6 +45,8 @@ package struct RedisClient: Sendable {
             try await ready.futureResult.getUnlessCancelled()
         } catch {
             client.abandon()
+            // Whoever closes a link before it is ready hears nothing of it any more.
+            ready.fail(error)
             throw error
         }
         return client

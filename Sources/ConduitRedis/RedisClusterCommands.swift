@@ -99,7 +99,10 @@ package final class RedisClusterCommands: RedisTransport {
         failHeld(RedisError(.notConnected, "the link was closed"))
         var ends = links.values.map { $0.close(timeout: timeout) }
         if let rest = scout.release(self) { ends.append(rest) }
-        return .andAllComplete(ends, on: eventLoop)
+        let end = EventLoopFuture<Void>.andAllComplete(ends, on: eventLoop)
+        // What is owed to callers comes through here, who may have let go by then.
+        end.assumeIsolated().whenComplete { _ in withExtendedLifetime(self) {} }
+        return end
     }
 
     private func sweep() {

@@ -212,6 +212,11 @@ public enum MetricName {
     /// The last of them.
     public static let redisLastRoundTrip = Metric(
         "conduit_redis_last_round_trip_seconds", .gauge, "Last round trip of a heartbeat to Redis.")
+    /// Heartbeats that came to nothing.
+    public static let heartbeatsRefused = Metric(
+        "conduit_heartbeats_refused_total", .counter,
+        "Leases and heartbeats that Redis refused to write: oom above its maxmemory, misconf, readonly, noperm or other.",
+        labels: ["reason"])
     /// Events that Redis was not told of.
     public static let eventsDropped = Metric(
         "conduit_events_dropped_total", .counter,
@@ -307,7 +312,8 @@ public enum MetricName {
         relayPublished, relayReceived, relayDropped,
         relayGaps, relayHealed, relayUnrecoverable, relayExpected, relayArrived, relayEchoed, relayDuplicates,
         orderedPublished, orderedReceived, orderedDuplicates, relayLatency, subscriptions, presenceMembers,
-        presenceRepaired, redisRoundTrip, redisLastRoundTrip, eventsDropped, redisReconnects, outboxBytes, clusterNodes,
+        presenceRepaired, redisRoundTrip, redisLastRoundTrip, heartbeatsRefused, eventsDropped, redisReconnects,
+        outboxBytes, clusterNodes,
         surveyQuestions, surveyDuration, surveyAnswers, surveyQuestionsReceived, authentications, keySetReadings,
         keySetKeys, keySetReadTime, authHookQuestions, authHookLatency, authHookBreaker, configurationReloads,
         configurationReadTime, traces, processCPU, processMemory, processDescriptors, processMaxDescriptors,

@@ -132,7 +132,9 @@ final class FakeNode: AdminNode {
     }
 
     func rebalance() async throws(RequestError) -> AdminRebalance {
-        try note("rebalance")
+        let wasDeaf = state.withLock { $0.isDeaf }
+        while state.withLock({ $0.isDeaf }) { await Task { try? await Task.sleep(for: .milliseconds(20)) }.value }
+        if !wasDeaf { try note("rebalance") }
         return AdminRebalance(started: [nodeID], mean: 7.5, unreachable: ["b"])
     }
 
@@ -481,6 +483,10 @@ func request(
             let late = try await request(port, "GET", "/api/v1/nodes")
             #expect(late.status == 503)
             #expect(late.body.hasPrefix(#"{"error":{"code":"unavailable","message":""#))
+            #expect(!late.body.contains("may still take effect"))
+            let command = try await request(port, "POST", "/api/v1/rebalance", body: "{}")
+            #expect(command.status == 503)
+            #expect(command.body.contains("may still take effect"), "\(command.body)")
             node.set { $0.isDeaf = false }
             // The body never comes.
             let socket = try await TestSocket.connect(port: port)
@@ -491,6 +497,32 @@ func request(
             #expect(text.hasPrefix("HTTP/1.1 408 "))
             await socket.close()
             #expect(node.calls == [])
+        }
+    }
+
+    @Test func requestsThatHeedNoCancellationAreBounded() async throws {
+        try await withAdmin(timeLimit: .seconds(2)) { node, port in
+            node.set { $0.isDeaf = true }
+            // As many as are left to themselves before others are refused.
+            let limit = 64
+            let bodies = try await withThrowingTaskGroup(of: String.self) { group in
+                for _ in 0..<limit {
+                    group.addTask { try await request(port, "GET", "/api/v1/nodes").body }
+                }
+                return try await group.reduce(into: [String]()) { $0.append($1) }
+            }
+            #expect(bodies.count { $0.contains("in time") } == limit)
+            let refused = try await request(port, "GET", "/api/v1/rooms")
+            #expect(refused.status == 503)
+            #expect(refused.body.contains("have not come to an end"), "\(refused.body)")
+            #expect(node.calls == [])
+            for path in ["/health/live", "/health/ready", "/metrics", "/api/v1/openapi.json"] {
+                #expect(try await request(port, "GET", path).status == 200, "\(path)")
+            }
+            node.set { $0.isDeaf = false }
+            try await eventually("it takes requests again") {
+                try await request(port, "GET", "/api/v1/rooms").status == 200
+            }
         }
     }
 
@@ -509,6 +541,7 @@ func request(
                 + (0..<4).map { "X-\($0): \(String(repeating: "x", count: 5_000))\r\n" }.joined() + "\r\n", 431,
             "too_large"
         ),
+        ("GET /metrics?\(String(repeating: "x", count: 9_000)) HTTP/1.1\r\nHost: localhost\r\n\r\n", 431, "too_large"),
         ("nonsense\r\n\r\n", 400, "bad_request"),
         ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", 400, "bad_request"),
         (

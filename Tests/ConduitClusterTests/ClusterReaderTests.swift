@@ -1,8 +1,10 @@
-import ConduitCluster
 import ConduitCore
 import ConduitRedis
 import ConduitTesting
+import NIOCore
 import Testing
+
+@testable import ConduitCluster
 
 /// What operators read out of Redis, with entries that real nodes and others have written.
 @Suite struct ClusterReaderTests {
@@ -36,6 +38,25 @@ import Testing
         #expect(series[c]?.isEmpty == true)
         let some = try await read(redis) { try await $0.series(of: [a], count: 1, only: ["clients"]) }
         #expect(some == [a: [Sample(at: 5000, figures: ["clients": 5])]])
+    }
+
+    @Test func pairsThatAreNoneAreSkipped() {
+        func text(_ text: String) -> RedisValue { .bulk(ByteBuffer(string: text)) }
+        let words: [RedisValue] = [
+            .integer(1), text("1"), text("a"), text("2"), text("b"), .null, .array([]), .null, text("c"), text("3"),
+        ]
+        var reader = SampleReader(names: nil)
+        for _ in 0..<2 {
+            #expect(reader.read(.array([text("7-0"), .array(words)])) == Sample(at: 7, figures: ["a": 2, "c": 3]))
+        }
+        let whole = RedisValue.array([text("8-0"), .array(["x", "1", "a", "2", "c", "4"].map(text))])
+        #expect(reader.read(whole) == Sample(at: 8, figures: ["x": 1, "a": 2, "c": 4]))
+    }
+
+    @Test func ratesAreNumbers() {
+        let (before, after) = (Sample(at: 1, figures: ["a": 0, "b": 0]), Sample(at: 2, figures: ["a": 1e308, "b": 3]))
+        #expect(after.rate(of: "a", since: before) == nil)
+        #expect(after.rate(of: "b", since: before) == 3_000)
     }
 
     @Test func theNewestSampleOfARealNodeIsRead() async throws {

@@ -46,6 +46,52 @@ import Testing
         #expect(try await redis.redisCLI("XRANGE", "conduit:events", "-", "+").components(of: "node_up") == 2)
     }
 
+    /// Above its `maxmemory` Redis refuses leases, heartbeats and rosters, and takes what is published.
+    @Test func aFullRedisRefusesHeartbeatsAndEverythingElseGoesOn() async throws {
+        let redis = try await RedisServer.start()
+        var configuration = try TestNode.configuration(redis)
+        configuration.leaseMilliseconds = 4_000
+        let a = try TestNode("a", configuration), b = try TestNode("b", configuration)
+        for node in [a, b] { try await node.connected() }
+        for node in [a, b] { try await node.knows(2) }
+        let lobby = try room("lobby")
+        try a.join(lobby, "x")
+        try b.join(lobby, "y")
+        for node in [a, b] { try await node.waitForRoster(lobby, ["a.x", "b.y"]) }
+        try await redis.redisCLI("SETRANGE", "ballast", "4000000", "x")
+        try await redis.redisCLI("CONFIG", "SET", "maxmemory", "1mb")
+        for node in [a, b] {
+            try await eventually { await node.bridge.statistics().heartbeatsRefused["oom"] ?? 0 >= 5 }
+        }
+        // Until the lease of both has run out by Redis's clock.
+        let address = try RedisConfiguration(url: redis.url)
+        func ages() async throws -> [Int64] {
+            try await RedisClient.withConnection(address) { client in
+                try await ClusterReader(client: client, prefix: "conduit").nodes().map(\.heartbeatAgeMilliseconds)
+            }
+        }
+        try await eventually { try await ages().allSatisfy { $0 > 5_000 } }
+        #expect(try await ages().count == 2)
+        for node in [a, b] {
+            #expect(node.bridge.status == .connected)
+            #expect(await node.bridge.statistics().nodes == 2)
+        }
+        a.broadcast(lobby, "{\"n\":1}")
+        for node in [b] { try await eventually { node.sink.received(.room(lobby)) == ["{\"n\":1}"] } }
+        try a.join(lobby, "z")
+        // There is room again.
+        try await redis.redisCLI("CONFIG", "SET", "maxmemory", "0")
+        try await eventually { try await ages().allSatisfy { $0 < 2_000 } }
+        for node in [a, b] {
+            try await node.knows(2)
+            try await node.waitForRoster(lobby, ["a.x", "a.z", "b.y"])
+            #expect(!node.sink.received.contains { $0.json.contains("\"users_left\":[\"") })
+        }
+        let refused = await a.bridge.statistics().heartbeatsRefused
+        #expect(Set(refused.keys) == ["oom"])
+        #expect(try await !redis.redisCLI("XRANGE", "conduit:events", "-", "+").contains("node_down"))
+    }
+
     @Test func theSeriesIsCapped() async throws {
         let redis = try await RedisServer.start()
         var configuration = try TestNode.configuration(redis)

@@ -215,7 +215,9 @@ import Testing
         #expect(sum <= SurveyTable.answersBytes && (2..<64).contains(asked))
         for number in 1...asked { _ = table.finish(number, isLate: true) }
         // Alone, a question may be asked of any number of nodes.
-        #expect(table.answerBytes(of: 1_000) == SurveyTable.leastAnswerBytes)
+        #expect(table.answerBytes(of: 200) == SurveyTable.leastAnswerBytes)
+        // Of more than 256 each may say less, so that the bound holds.
+        #expect(table.answerBytes(of: 1_000) == SurveyTable.answersBytes / 1_000)
     }
 
     @Test func questionsAreBounded() {

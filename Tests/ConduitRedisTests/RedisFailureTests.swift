@@ -125,6 +125,46 @@ import Testing
         #expect(probe.events.ready == 2)
     }
 
+    /// In a debug build a promise that is never completed ends the process.
+    @Test(arguments: ["redis://127.0.0.1:PORT", "redis+cluster://127.0.0.1:PORT", "redis+sentinel://127.0.0.1:PORT/m"])
+    func whoeverIsCancelledBeforeRedisWelcomesItLeavesNothingBehind(url: String) async throws {
+        let peer = try await ScriptedPeer.start(greeting: "", answer: "")
+        let configuration = try RedisConfiguration(url: url.replacing("PORT", with: "\(peer.port)"))
+        for number in 1...5 {
+            let asking = Task { try await RedisClient.withConnection(configuration) { _ in } }
+            try await eventually("a connection") { peer.counts.accepted >= number }
+            asking.cancel()
+            await #expect(throws: CancellationError.self) { try await asking.value }
+            try await eventually("its end") { peer.counts.open == 0 }
+        }
+        try await peer.stop()
+    }
+
+    @Test func aClusterThatIsLetGoAnswersWhatItOwes() async throws {
+        let redis = try await RedisCluster.start()
+        let configuration = try RedisConfiguration(url: redis.url)
+        let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+        let ready = eventLoop.makePromise(of: Void.self)
+        let answered = eventLoop.makePromise(of: Result<RedisValue, RedisError>.self)
+        let link = try await eventLoop.submit {
+            let link = configuration.makeCommands(
+                eventLoop: eventLoop, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            link.onReady = { ready.succeed() }
+            link.start()
+            return NIOLoopBoundBox<(any RedisTransport)?>(link, eventLoop: eventLoop)
+        }.get()
+        try await ready.futureResult.get()
+        for master in redis.masters { master.server.pause() }
+        eventLoop.execute {
+            link.value?.send(["GET", "k"]) { answered.succeed($0) }
+            _ = link.value?.close(timeout: .zero)
+            link.value = nil
+        }
+        let answer = try await answered.futureResult.get()
+        for master in redis.masters { master.server.resume() }
+        #expect(throws: RedisError.self) { try answer.get() }
+    }
+
     @Test func afterClosingNothingIsReportedAndNothingConnects() async throws {
         let server = try await RedisServer.start()
         let probe = try await LinkProbe.start(RedisConfiguration(server))
@@ -185,18 +225,35 @@ import Testing
 
 /// A listener that says `greeting` to everyone and `answer` to the first bytes of everyone.
 private struct ScriptedPeer: Sendable {
+    struct Counts {
+        var accepted = 0
+        var open = 0
+    }
+
+    private final class Registry: Sendable {
+        let counts = Mutex(Counts())
+    }
+
     private let channel: any Channel
+    private let registry: Registry
+    var counts: Counts { registry.counts.withLock { $0 } }
     var port: Int { channel.localAddress?.port ?? 0 }
 
     static func start(greeting: String, answer: String) async throws -> ScriptedPeer {
+        let registry = Registry()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
+                registry.counts.withLock {
+                    $0.accepted += 1
+                    $0.open += 1
+                }
+                channel.closeFuture.whenComplete { _ in registry.counts.withLock { $0.open -= 1 } }
+                return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(Speaker(greeting: greeting, answer: answer))
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()
-        return ScriptedPeer(channel: channel)
+        return ScriptedPeer(channel: channel, registry: registry)
     }
 
     func stop() async throws { try await channel.close().get() }

@@ -1,10 +1,24 @@
 import ConduitCluster
 import ConduitCommand
 import ConduitCore
+import Foundation
 import Testing
 
 /// What fits on a terminal, and how it is drawn: values, without a terminal.
 @Suite struct TopFrameTests {
+    @Test func whateverNodesTellTheJSONIsJSON() throws {
+        let nodes = try ["a", "b", "c"].map { try #require(NodeID($0)) }
+        let table = ClusterTable(
+            prefix: "p", rows: [], rates: [nodes[0]: 1e308, nodes[1]: 1.7e308, nodes[2]: .infinity],
+            deliveryRates: [nodes[0]: .nan, nodes[1]: 2],
+            busiest: [BusyRoomRow(room: "r", messagesPerSecond: .infinity, nodes: 1)])
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(table.json.utf8)) as? [String: Any])
+        let totals = try #require(object["totals"] as? [String: Any])
+        #expect(totals["deliveries_per_second"] as? Double == 2)
+        #expect((object["busiest"] as? [Any])?.isEmpty == true)
+        #expect(!table.text.contains("inf"))
+    }
+
     @Test func hostileNamesAreMeasuredAsTheyAreShown() {
         #expect(Columns.fit("lobby", 10) == "lobby")
         #expect(Columns.fit("a rather long name", 8) == "a rathe…")

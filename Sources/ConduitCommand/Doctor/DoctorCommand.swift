@@ -77,17 +77,19 @@ struct DoctorCommand: AsyncParsableCommand {
                         remedy: "conduit config prints every setting with what it takes")
                 })
         }
-        report.add(MachineFacts.now().findings(node))
         if isRead {
+            report.add(MachineFacts.now().findings(node))
             report.add(await PortExamination(configuration: node).findings())
             await examineRedis(node.cluster, &report)
+            if let target = balancer.flatMap({ BenchTarget($0) }) { report.add(await examineBalancer(target, node)) }
         } else {
             // The defaults would be looked at, and be in order.
             report.add([
-                Finding("redis", "url", .warn, "not looked at, nor the ports: the settings must be right first")
+                Finding(
+                    "redis", "url", .warn,
+                    "not looked at, nor this machine, the ports and a balancer: the settings must be right first")
             ])
         }
-        if let target = balancer.flatMap({ BenchTarget($0) }) { report.add(await examineBalancer(target, node)) }
         if json {
             print(report.json)
         } else {

@@ -50,10 +50,8 @@ final class TopSession {
         let readTask = Task { await looker.run { queue.yield($0) } }
         defer { readTask.cancel() }
         for await event in events {
-            if let code = take(event) {
-                guard code != 0 else { return }
-                throw ExitCode(code)
-            }
+            // Thrown, 0 as well: after an error nobody waits for what Redis still owes.
+            if let code = take(event) { throw ExitCode(code) }
             isPaused.isOn = choice.isPaused
             guard draw() else { throw ExitCode(129) }
             guard terminal.isBehind, !isWaiting else { continue }

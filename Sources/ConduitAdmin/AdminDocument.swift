@@ -48,7 +48,8 @@ enum AdminDocument {
         (403, "There is no token, and the Host is no loopback name"), (404, "There is no such thing"),
         (405, "The path takes other methods"), (408, "The body took too long to come"),
         (413, "The body is too large"), (415, "The body is not application/json"),
-        (431, "The head of the request is too long"), (503, "It can't be told now: try again. Of a POST the message says when it may still take effect"),
+        (431, "The head of the request is too long"),
+        (503, "It can't be told now: try again. What a POST asked may still take effect where the message says so"),
     ]
 
     private static var responses: String {

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// What all loops of a node together let go: never more in any second than the pace, and never more who are told to be back
 /// in any second.
@@ -35,7 +35,8 @@ final class ShedLimiter: Sendable {
             return nil
         }
     }
-    private let state = Mutex(State())
+    /// Not a `Mutex`, whose futex the thread sanitizer doesn't see on Linux (swiftlang/swift#88440).
+    private let state = NIOLockedValueBox(State())
 
     /// How many of `wanted` may be told to go now: the delay of each, in milliseconds. ``told(_:of:now:)`` must follow.
     ///
@@ -45,7 +46,7 @@ final class ShedLimiter: Sendable {
     ///   - now: monotonic milliseconds, not later than what is told is written.
     func take(_ wanted: Int, limit: Int, delay: Int64, now: Int64) -> [Int] {
         guard wanted > 0 else { return [] }
-        return state.withLock { state in
+        return state.withLockedValue { state in
             state.departures.advance(to: now)
             state.returns.advance(to: now, ahead: delay)
             let free = limit == .max ? wanted : limit - state.leaving - state.departures.last(at: now)
@@ -63,7 +64,7 @@ final class ShedLimiter: Sendable {
     /// So many of those who were let go have been told by now; the others aren't there any more.
     func told(_ count: Int, of taken: Int, now: Int64) {
         guard taken > 0 else { return }
-        state.withLock { state in
+        state.withLockedValue { state in
             state.leaving -= taken
             state.departures.advance(to: now)
             state.departures.add(count, at: now)

@@ -77,7 +77,9 @@ let package = Package(
         // Everything local to one node.
         .target(
             name: "ConduitHub",
-            dependencies: ["CLinux", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, logging, tracing],
+            dependencies: [
+                "CLinux", "ConduitWire", "ConduitCore", "ConduitTelemetry", nio, posix, concurrency, logging, tracing,
+            ],
             swiftSettings: strict),
         // The same verbs for the other nodes.
         .target(
@@ -170,7 +172,7 @@ let package = Package(
             name: "ConduitClusterTests",
             dependencies: [
                 "ConduitCluster", "ConduitRedis", "ConduitHub", "ConduitWire", "ConduitCore", "ConduitTelemetry",
-                "ConduitTesting", nio, posix, logging,
+                "ConduitTesting", nio, posix, concurrency, logging,
             ],
             swiftSettings: strict),
         .testTarget(

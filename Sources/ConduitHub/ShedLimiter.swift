@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// What all loops of a node together let go: never more in any second than the pace, and never more who are told to be back
 /// in any second.
@@ -40,10 +40,11 @@ final class ShedLimiter: Sendable {
             return nil
         }
     }
-    private let state: Mutex<State>
+    /// Not a `Mutex`, whose futex the thread sanitizer doesn't see on Linux (swiftlang/swift#88440).
+    private let state: NIOLockedValueBox<State>
 
     /// `spread`: where the delays begin, 0 to 1.
-    init(spread: Double = .random(in: 0..<1)) { state = Mutex(State(spread: spread)) }
+    init(spread: Double = .random(in: 0..<1)) { state = NIOLockedValueBox(State(spread: spread)) }
 
     /// How many of `wanted` may be told to go now: the delay of each, in milliseconds. ``told(_:now:)`` must follow, and
     /// ``giveBack(_:now:)`` before it for those who don't go.
@@ -63,7 +64,7 @@ final class ShedLimiter: Sendable {
     }
 
     private func takeSome(_ wanted: Int, limit: Int, delay: Int64, now: Int64) -> [Int] {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.departures.advance(to: now)
             state.returns.advance(to: now, ahead: delay)
             let free = limit == .max ? wanted : limit - state.leaving - state.departures.last(at: now)
@@ -82,7 +83,7 @@ final class ShedLimiter: Sendable {
     /// Nobody goes with these delays, which were taken at `now`: their places are others'.
     func giveBack(_ delays: some Collection<Int>, now: Int64) {
         guard !delays.isEmpty else { return }
-        state.withLock { state in
+        state.withLockedValue { state in
             state.leaving -= delays.count
             for delay in delays { state.returns.remove(at: now + Int64(delay)) }
         }
@@ -91,7 +92,7 @@ final class ShedLimiter: Sendable {
     /// So many who were let go have been told by now.
     func told(_ count: Int, now: Int64) {
         guard count > 0 else { return }
-        state.withLock { state in
+        state.withLockedValue { state in
             state.leaving -= count
             state.departures.advance(to: now)
             state.departures.add(count, at: now)

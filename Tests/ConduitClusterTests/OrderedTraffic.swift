@@ -1,7 +1,7 @@
 import ConduitCluster
 import ConduitCore
 import ConduitTesting
-import Synchronization
+import NIOConcurrencyHelpers
 import Testing
 
 /// Publishers on several nodes who repeat, under the same key, whatever was not acknowledged.
@@ -14,18 +14,18 @@ final class OrderedTraffic: Sendable {
         var isStopping = false
         var tasks: [Task<Void, any Error>] = []
     }
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(_ nodes: [TestNode], _ room: RoomName) {
         self.nodes = nodes
         self.room = room
     }
 
-    var acknowledged: [String] { state.withLock { $0.acknowledged } }
-    var repeated: Set<String> { state.withLock { $0.repeated } }
+    var acknowledged: [String] { state.withLockedValue { $0.acknowledged } }
+    var repeated: Set<String> { state.withLockedValue { $0.repeated } }
 
     func start() {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.tasks = nodes.map { node in Task { try await self.publish(on: node) } }
         }
     }
@@ -33,7 +33,7 @@ final class OrderedTraffic: Sendable {
     private func publish(on node: TestNode) async throws {
         var answered = 0
         var number = 0
-        while !state.withLock({ $0.isStopping }) {
+        while !state.withLockedValue({ $0.isStopping }) {
             let texts = (0..<4).map { "\(node.id)-\(number + $0)" }
             number += 4
             var open = texts
@@ -43,9 +43,9 @@ final class OrderedTraffic: Sendable {
                 try await node.answered(answered)
                 let answers = try node.answers()[(answered - open.count)..<answered]
                 open = zip(open, answers).filter { !$1.hasPrefix("{\"type\":\"ack\"") }.map(\.0)
-                state.withLock { $0.repeated.formUnion(open) }
+                state.withLockedValue { $0.repeated.formUnion(open) }
             }
-            state.withLock { $0.acknowledged += texts }
+            state.withLockedValue { $0.acknowledged += texts }
         }
     }
 
@@ -78,7 +78,7 @@ final class OrderedTraffic: Sendable {
     }
 
     func stop() async throws {
-        let tasks = state.withLock { state in
+        let tasks = state.withLockedValue { state in
             state.isStopping = true
             return state.tasks
         }

@@ -2,8 +2,8 @@ import ConduitCluster
 import ConduitCore
 import ConduitHub
 import ConduitTesting
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 
 /// Every node publishes to rooms, to a user and to everybody, whatever happens; then each node's receipts are compared
@@ -22,9 +22,9 @@ final class Traffic: Sendable {
     let nodes: [TestNode]
     private let rooms: [RoomName]
     private let user: UserID
-    private let sent = Mutex<[NodeID: Int]>([:])
-    private let isStopping = Mutex(false)
-    private let publishers = Mutex<[Task<Void, Never>]>([])
+    private let sent = NIOLockedValueBox<[NodeID: Int]>([:])
+    private let isStopping = NIOLockedValueBox(false)
+    private let publishers = NIOLockedValueBox<[Task<Void, Never>]>([])
 
     init(_ nodes: [TestNode]) throws {
         self.nodes = nodes
@@ -50,10 +50,10 @@ final class Traffic: Sendable {
 
     /// Begins to publish on all nodes.
     func start() {
-        publishers.withLock { publishers in
+        publishers.withLockedValue { publishers in
             publishers = nodes.map { node in
                 Task {
-                    while !self.isStopping.withLock({ $0 }) {
+                    while !self.isStopping.withLockedValue({ $0 }) {
                         self.publish(node, 4)
                         // Only the pace: about a thousand messages a second altogether.
                         try? await Task.sleep(for: .milliseconds(10))
@@ -65,7 +65,7 @@ final class Traffic: Sendable {
 
     /// Some messages in one turn, to different places.
     func publish(_ node: TestNode, _ count: Int) {
-        let first = sent.withLock { sent in
+        let first = sent.withLockedValue { sent in
             let first = sent[node.id, default: 0]
             sent[node.id] = first + count
             return first
@@ -83,16 +83,16 @@ final class Traffic: Sendable {
     }
 
     func stop() async {
-        isStopping.withLock { $0 = true }
-        for task in publishers.withLock({ $0 }) { await task.value }
+        isStopping.withLockedValue { $0 = true }
+        for task in publishers.withLockedValue({ $0 }) { await task.value }
     }
 
     /// How many messages a node has sent.
-    func count(of node: TestNode) -> Int { sent.withLock { $0[node.id, default: 0] } }
+    func count(of node: TestNode) -> Int { sent.withLockedValue { $0[node.id, default: 0] } }
 
     /// Waits until so many more were sent by every node: something happens in the middle of traffic.
     func flow(_ more: Int = 40) async throws {
-        let before = sent.withLock { $0 }
+        let before = sent.withLockedValue { $0 }
         try await eventually("traffic flows") {
             self.nodes.allSatisfy { self.count(of: $0) >= before[$0.id, default: 0] + more }
         }

@@ -129,8 +129,8 @@ private struct Answer {
             #expect(try await Answer.of(port, "GET", "clients?room=a:small").list("clients").count == 1)
             // An id is drawn, and has "u2" in it now and then.
             let found = try await Answer.of(port, "GET", "clients?search=U2").list("clients")
-            #expect(found.count { $0["user"] as? String == "u2" } == 2)
-            let others = found.filter { $0["user"] as? String != "u2" }
+            #expect(found.count { $0["user_id"] as? String == "u2" } == 2)
+            let others = found.filter { $0["user_id"] as? String != "u2" }
             #expect(others.allSatisfy { ($0["client_id"] as? String)?.contains("u2") ?? false }, "\(others)")
             #expect(try await Answer.of(port, "GET", "users/u1").list("clients").count == 2)
             for id in ids {

@@ -125,7 +125,30 @@ import Testing
         #expect(probe.events.ready == 2)
     }
 
-    /// In a debug build a promise that is never completed ends the process.
+    @Test(arguments: ["redis://127.0.0.1:PORT", "redis+cluster://127.0.0.1:PORT", "redis+sentinel://127.0.0.1:PORT/m"])
+    func aLinkThatIsClosedBeforeRedisWelcomesItIsLetGo(url: String) async throws {
+        let peer = try await ScriptedPeer.start(greeting: "", answer: "")
+        let configuration = try RedisConfiguration(url: url.replacing("PORT", with: "\(peer.port)"))
+        let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+        let link = try await eventLoop.submit {
+            let link = configuration.makeCommands(
+                eventLoop: eventLoop, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            link.start()
+            return NIOLoopBoundBox<(any RedisTransport)?>(link, eventLoop: eventLoop)
+        }.get()
+        try await eventually("a connection") { peer.counts.accepted >= 1 }
+        let rest = try await eventLoop.submit {
+            let rest = NIOLoopBoundBox(WeakLink(link.value), eventLoop: eventLoop)
+            _ = link.value?.close(timeout: .zero)
+            link.value = nil
+            return rest
+        }.get()
+        try await eventually("nobody holds it", within: .seconds(20)) {
+            try await eventLoop.submit { rest.value.link == nil }.get()
+        }
+        try await peer.stop()
+    }
+
     @Test(arguments: ["redis://127.0.0.1:PORT", "redis+cluster://127.0.0.1:PORT", "redis+sentinel://127.0.0.1:PORT/m"])
     func whoeverIsCancelledBeforeRedisWelcomesItLeavesNothingBehind(url: String) async throws {
         let peer = try await ScriptedPeer.start(greeting: "", answer: "")
@@ -221,6 +244,11 @@ import Testing
         try await probe.close()
         try await peer.stop()
     }
+}
+
+private struct WeakLink {
+    weak var link: (any RedisTransport)?
+    init(_ link: (any RedisTransport)?) { self.link = link }
 }
 
 /// A listener that says `greeting` to everyone and `answer` to the first bytes of everyone.

@@ -284,7 +284,12 @@ extension ByteBuffer {
     }
 
     mutating func readShortText() -> String? {
-        readInteger(as: UInt8.self).flatMap { readString(length: Int($0)) }
+        readInteger(as: UInt8.self).flatMap { readText(length: Int($0)) }
+    }
+
+    /// Strictly UTF-8: what is repaired while it is read is longer than it was, and could not be written again.
+    mutating func readText(length: Int) -> String? {
+        readSlice(length: length).flatMap { String(validating: $0.readableBytesView, as: UTF8.self) }
     }
 
     mutating func readRoomName() -> RoomName? { readShortText().flatMap { RoomName($0) } }

@@ -232,7 +232,7 @@ extension ByteBuffer {
     }
 
     fileprivate mutating func readMediumText() -> String? {
-        guard let text = readInteger(as: UInt16.self).flatMap({ readString(length: Int($0)) }),
+        guard let text = readInteger(as: UInt16.self).flatMap({ readText(length: Int($0)) }),
             text.utf8.count <= SurveyQuestion.maximumTextBytes
         else { return nil }
         return text
